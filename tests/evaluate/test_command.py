@@ -1,0 +1,295 @@
+"""``vadfast.evaluate`` as a user meets it: bundle and labels in, table and pictures out."""
+
+import json
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.tiny_bundle import CELL, H, T, W, make_bundle
+from vadfast.cli import exit_code_of
+from vadfast.data.datasets import Dataset, load_dataset
+from vadfast.errors import SourceError, UsageError
+from vadfast.evaluate.__main__ import command
+from vadfast.evaluate.figure import shortened
+from vadfast.evaluate.plots import plot_roc, plot_scores, spans
+from vadfast.evaluate.protocols import evaluate
+from vadfast.evaluate.report import dump, to_json
+from vadfast.evaluate.scoring import score_videos
+from vadfast.evaluate.strips import plot_strips, worst
+from vadfast.evaluate.subject import Subject, open_subject
+
+EVENTS = {
+    "busy": [[10, 14]],
+    "calm": [],
+    "long_$name$_of_a_video_that_never_ends": [[0, 3], [20, 21]],
+}
+N_FRAMES = 24
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_bundle(tmp_path_factory.mktemp("bundle") / "tiny.vad")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Videos that jump in brightness where they are labelled abnormal and rest elsewhere."""
+    root = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    for name, events in EVENTS.items():
+        abnormal = {frame for first, last in events for frame in range(first, last + 1)}
+        write_video(
+            root / "testing" / name,
+            [rng.integers(100, 200) if i in abnormal else 50 for i in range(N_FRAMES)],
+        )
+    write_video(root / "training" / "calm", [50] * N_FRAMES)
+    (root / "labels.json").write_text(json.dumps(EVENTS))
+    return root
+
+
+@pytest.fixture(scope="module")
+def subject(bundle: Path) -> Subject:
+    return open_subject(bundle)
+
+
+def write_video(folder: Path, levels: list[int]) -> None:
+    folder.mkdir(parents=True)
+    for index, level in enumerate(levels):
+        assert cv2.imwrite(
+            str(folder / f"{index:03d}.png"), np.full((H, W, 3), level + index % 3, np.uint8)
+        )
+
+
+def test_the_command_writes_table_json_and_pictures(
+    bundle: Path, data: Path, tmp_path: Path
+) -> None:
+    run = subprocess.run(
+        [
+            *(sys.executable, "-m", "vadfast.evaluate", str(bundle), "--data", str(data)),
+            *("--json", str(tmp_path / "r.json"), "--plots", str(tmp_path / "plots")),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    for words in (
+        "micro_minmax",
+        "micro_raw",
+        "causal",
+        "macro",
+        "labels.json",
+        "one class",
+        "busy",
+    ):
+        assert words in run.stdout
+    assert "macro: leaves out calm: they are of one class" in run.stdout
+    assert re.search(r"busy: 20 frames scored, video 1 of 3, .* about \d+ s left", run.stderr)
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert set(report) >= {"auc", "eer", "ap", "labels", "videos"}
+    assert set(report["auc"]) == {"micro_minmax", "micro_raw", "macro", "causal"}
+    pictures = sorted(p.name for p in (tmp_path / "plots").iterdir())
+    assert pictures == ["roc.png", "scores_1.png", "worst_false_alarms.png", "worst_misses.png"]
+    for name in pictures:
+        assert cv2.imread(str(tmp_path / "plots" / name)) is not None
+
+
+def test_json_to_standard_output_is_json_alone(
+    bundle: Path, data: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        exit_code_of(
+            command, name="evaluate", arguments=[str(bundle), "--data", str(data), "--json", "-"]
+        )
+        == 0
+    )
+    out, err = capfd.readouterr()
+    assert json.loads(out)["macro_skipped"] == ["calm"]
+    assert "micro_minmax" in err
+
+
+def test_a_bundle_is_evaluated_without_torch(bundle: Path, data: Path) -> None:
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from vadfast.cli import exit_code_of; from vadfast.evaluate.__main__ import command\n"
+        f"arguments = [{str(bundle)!r}, '--data', {str(data)!r}]\n"
+        "sys.exit(exit_code_of(command, name='evaluate', arguments=arguments))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+
+
+def test_scores_stand_beside_the_labels_of_their_frames(subject: Subject, data: Path) -> None:
+    dataset = load_dataset(data, "folder")
+    videos = score_videos(subject, dataset)
+    for video, given in zip(videos, dataset.test, strict=True):
+        assert (video.n_frames, len(video.labels), video.first_frame) == (
+            N_FRAMES,
+            N_FRAMES - T + 1,
+            T - 1,
+        )
+        assert given.labels is not None
+        np.testing.assert_array_equal(video.labels, given.labels[T - 1 :])
+        frames = np.stack([frame.image for frame in given.source]).astype(np.float32) / 255
+        motion = np.abs(np.diff(frames, axis=0)).mean((1, 2, 3))[T - 2 :]  # of frames T-1, T, ...
+        np.testing.assert_allclose(video.components[:, 0], motion, atol=1e-6)
+        np.testing.assert_allclose(video.scores["micro_raw"], motion, atol=1e-6)
+        if video.name != "calm":
+            assert (video.scores["micro_minmax"].min(), video.scores["micro_minmax"].max()) == (
+                0,
+                1,
+            )
+
+
+def test_json_is_what_architecture_promises(subject: Subject, data: Path) -> None:
+    dataset = load_dataset(data, "folder")
+    videos = score_videos(subject, dataset)
+    report: dict[str, Any] = json.loads(dump(to_json(subject, dataset, videos, evaluate(videos))))
+    by_name = {video["name"]: video for video in report["videos"]}
+    assert by_name["calm"]["auc"] is None
+    assert 0.5 < by_name["busy"]["auc"] <= 1
+    assert by_name["busy"]["n_frames"] == N_FRAMES
+    assert by_name["busy"]["n_abnormal"] == 5
+    assert "labels.json" in report["labels"]
+    assert report["auc"]["macro"] == pytest.approx(
+        np.mean([v["auc"] for v in by_name.values() if v["auc"] is not None])
+    )
+    assert report["eer"] == report["pooled"]["micro_minmax"]["eer"]
+    assert report["subject"]["kind"] == "bundle"
+
+
+def without_labels(dataset: Dataset, *names: str) -> Dataset:
+    return replace(
+        dataset,
+        test=tuple(
+            replace(v, labels=None) if v.name in names or not names else v for v in dataset.test
+        ),
+    )
+
+
+def with_labels(dataset: Dataset, change: Any) -> Dataset:
+    return replace(dataset, test=tuple(replace(v, labels=change(v.labels)) for v in dataset.test))
+
+
+def test_bad_labels_are_refused_before_anything_is_scored(subject: Subject, data: Path) -> None:
+    class Untouchable:
+        batch = 1
+        backend = precision = "none"
+
+        def __call__(self, frames: np.ndarray) -> None:
+            raise AssertionError("scored before the labels were checked")
+
+    idle = replace(subject, engine=Untouchable())  # type: ignore[arg-type]
+    dataset = load_dataset(data, "folder")
+    cases = {
+        "none of the test videos has frame labels.*looked for .*labels.json": without_labels(
+            dataset
+        ),
+        "busy, calm lack frame labels": without_labels(dataset, "busy", "calm"),
+        "has no test videos, only 1 for training": replace(dataset, test=()),
+        "all 60 scored frames are labelled normal": with_labels(dataset, np.zeros_like),
+        "all 60 scored frames are labelled abnormal": with_labels(dataset, np.ones_like),
+    }
+    for words, bad in cases.items():
+        with pytest.raises(SourceError, match=words):
+            score_videos(idle, bad)
+
+
+def test_too_few_and_too_many_labels_name_both_numbers(subject: Subject, data: Path) -> None:
+    dataset = load_dataset(data, "folder")
+    for change, n in ((lambda of: of[:-1], 23), (lambda of: np.append(of, of[-1:]), 25)):
+        with pytest.raises(SourceError, match=f"busy has {n} labels but 24 decoded frames"):
+            score_videos(subject, with_labels(dataset, change))
+
+
+def test_neither_run_nor_bundle_is_one_sentence(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    for path, came in (
+        (tmp_path, "a folder with neither"),
+        (tmp_path / "file", "a file"),
+        (tmp_path / "no", "nothing"),
+    ):
+        with pytest.raises(UsageError, match=f"must be a training run .*, found {came}"):
+            open_subject(path)
+    assert (
+        exit_code_of(command, name="evaluate", arguments=[str(tmp_path), "--data", str(tmp_path)])
+        == 2
+    )
+    _, err = capfd.readouterr()
+    assert "Traceback" not in err
+
+
+def test_spans_are_the_runs_of_ones() -> None:
+    assert spans(np.array([1, 0, 1, 1, 0, 0, 1], np.uint8)) == [(0, 0), (2, 3), (6, 6)]
+    assert spans(np.zeros(3, np.uint8)) == []
+    assert spans(np.ones(3, np.uint8)) == [(0, 2)]
+
+
+def test_worst_mistakes_are_the_extremes_and_stay_apart(subject: Subject, data: Path) -> None:
+    videos = score_videos(subject, load_dataset(data, "folder"))
+    for label, best in ((0, max), (1, min)):
+        picks = worst(videos, label, n=3, apart=5)
+        scores = [
+            (float(v.scores["micro_raw"][row]))
+            for v in videos
+            for row in np.flatnonzero(v.labels == label)
+        ]
+        assert picks[0].score == best(scores)
+        assert [p.score for p in picks] == sorted((p.score for p in picks), reverse=label == 0)
+        for i, a in enumerate(picks):
+            assert videos[a.video].labels[a.row] == label
+            assert a.frame == a.row + T - 1
+            assert all(a.video != b.video or abs(a.frame - b.frame) >= 5 for b in picks[:i])
+
+
+def test_pictures_show_the_windows_that_were_scored(
+    subject: Subject, data: Path, tmp_path: Path
+) -> None:
+    """The strips score windows again; one frame off would draw another frame's heat map."""
+    seen: list[np.ndarray] = []
+
+    class Recorder:
+        batch = 2
+        backend = precision = "recorder"
+
+        def __call__(self, frames: np.ndarray) -> Any:
+            seen.append(frames[0].copy())
+            return type("O", (), {"heatmap": np.ones((2, H // CELL, W // CELL), np.float32)})()
+
+    dataset = load_dataset(data, "folder")
+    videos = score_videos(subject, dataset)
+    recorded = replace(subject, engine=Recorder())
+    paths = plot_strips(recorded, dataset, videos, tmp_path)
+    assert [p.name for p in paths] == ["worst_false_alarms.png", "worst_misses.png"]
+    picks = [*worst(videos, 0), *worst(videos, 1)]
+    assert len(seen) == len(picks)
+    for window, pick in zip(seen, picks, strict=True):
+        frames = [frame.image for frame in dataset.test[pick.video].source]
+        np.testing.assert_array_equal(window, frames[pick.frame - T + 1 : pick.frame + 1])
+
+
+def test_many_videos_take_several_pages(subject: Subject, data: Path, tmp_path: Path) -> None:
+    videos = score_videos(subject, load_dataset(data, "folder"))
+    many = [replace(videos[i % 3], name=f"{i:02d}") for i in range(14)]
+    result = evaluate(many)
+    assert [p.name for p in plot_scores(subject, many, result, tmp_path)] == [
+        "scores_1.png",
+        "scores_2.png",
+    ]
+    assert plot_roc(subject, many, result, tmp_path).is_file()
+    assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
+
+
+def test_long_names_keep_their_end() -> None:
+    assert shortened("a" * 26) == "a" * 26
+    assert len(shortened("x" * 40 + "end")) == 26
+    assert shortened("x" * 40 + "end").endswith("end")

@@ -1,0 +1,174 @@
+"""The numbers of an evaluation as a table for people and as JSON for scripts.
+
+Both carry the source of the labels: two label sets exist for Avenue alone, and they differ by more
+than many methods do.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from rich.console import Console, Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+import vadfast
+from vadfast.data.datasets import Dataset
+from vadfast.evaluate.protocols import Evaluation, VideoScores
+from vadfast.evaluate.subject import Subject
+
+HEADLINE = "micro_minmax"  # EER and AP of the JSON are of this one, as in the papers
+MEANING = {
+    "micro_minmax": "each video min-maxed, all frames pooled",
+    "micro_raw": "raw scores pooled: one threshold for all videos",
+    "causal": "calibrated on normal video, past frames only",
+    "macro": "mean of the AUC within each video",
+}
+
+
+def print_report(
+    console: Console,
+    subject: Subject,
+    dataset: Dataset,
+    videos: Sequence[VideoScores],
+    result: Evaluation,
+) -> None:
+    """Prints the table of protocols, the table of videos, and what the numbers rest on."""
+    console.print(
+        Group(_protocols(subject, result), Text(), _videos(subject, videos, result), Text())
+    )
+    for line in _notes(subject, dataset, videos, result):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def to_json(
+    subject: Subject, dataset: Dataset, videos: Sequence[VideoScores], result: Evaluation
+) -> dict[str, Any]:
+    """Returns the report with the stable keys; rates are fractions, null where none exists."""
+    headline = result.pooled[HEADLINE]
+    return {
+        "auc": {name: metrics.auc for name, metrics in result.pooled.items()}
+        | {"macro": result.macro},
+        "eer": headline.eer,
+        "ap": headline.ap,
+        "labels": label_source(dataset),
+        "videos": [
+            {
+                "name": video.name,
+                "n_frames": video.n_frames,
+                "auc": result.video_auc[video.name],
+                "first_scored_frame": video.first_frame,
+                "n_scores": len(video.labels),
+                "n_abnormal": int(video.labels.sum()),
+            }
+            for video in videos
+        ],
+        "pooled": {
+            name: {"auc": m.auc, "eer": m.eer, "ap": m.ap, "gap": m.gap}
+            for name, m in result.pooled.items()
+        },
+        "macro_skipped": list(result.skipped),
+        "n_scores": result.n_scores,
+        "n_abnormal": result.n_abnormal,
+        "dataset": dataset.kind,
+        "subject": {
+            "path": str(subject.path),
+            "kind": subject.kind,
+            "method": subject.method,
+            "checkpoint_sha256": subject.checkpoint_sha256,
+            "backend": subject.engine.backend,
+            "precision": subject.engine.precision,
+        },
+        "vadfast_version": vadfast.__version__,
+    }
+
+
+def dump(document: dict[str, Any]) -> str:
+    """Returns JSON text that every parser reads: no NaN, no infinity."""
+    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def label_source(dataset: Dataset) -> str:
+    """Where the labels come from, in words."""
+    return dataset.label_source or "given by the data set"
+
+
+def percent(fraction: float) -> str:
+    """A rate with two decimals of a percent; the column or caption says the unit."""
+    return f"{100 * fraction:.2f}"
+
+
+def _protocols(subject: Subject, result: Evaluation) -> Table:
+    table = Table(title=escape(subject.words), title_justify="left", title_style="bold")
+    table.add_column("protocol", no_wrap=True)
+    for name in ("AUC %", "EER %", "AP %", "gap"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("what it is", style="dim")
+    for name, m in result.pooled.items():
+        gap = f"{m.gap:.3f}{gap_unit(subject, name)}"
+        style = "bold" if name == HEADLINE else ""
+        table.add_row(
+            name, percent(m.auc), percent(m.eer), percent(m.ap), gap, MEANING[name], style=style
+        )
+    macro = "none" if result.macro is None else percent(result.macro)
+    table.add_row("macro", macro, "", "", "", MEANING["macro"])
+    if "causal" not in result.pooled:
+        table.add_row(
+            "causal", "none", "", "", "", "needs the calibration that a bundle has", style="dim"
+        )
+    return table
+
+
+def gap_unit(subject: Subject, name: str) -> str:
+    """The unit of a pooled score, with a space before it; empty for a number without one."""
+    if name == "causal":
+        return " sigma"
+    units = {component.unit for component in subject.components}
+    return f" {units.pop()}" if name == "micro_raw" and len(units) == 1 else ""
+
+
+def _videos(subject: Subject, videos: Sequence[VideoScores], result: Evaluation) -> Table:
+    table = Table(title="videos", title_justify="left", title_style="bold")
+    table.add_column("name")
+    for name in ("frames", "abnormal", "AUC %"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for component in subject.components:
+        table.add_column(f"{component.name} normal, {component.unit}", justify="right")
+        table.add_column(f"{component.name} abnormal, {component.unit}", justify="right")
+    for video in videos:
+        value = result.video_auc[video.name]
+        cells: list[RenderableType] = [
+            escape(video.name),
+            str(len(video.labels)),
+            str(int(video.labels.sum())),
+            Text("one class", style="dim") if value is None else percent(value),
+        ]
+        for column in video.components.T:
+            cells += [_mean(column[video.labels == 0]), _mean(column[video.labels == 1])]
+        table.add_row(*cells)
+    return table
+
+
+def _mean(values: np.ndarray) -> str:
+    return f"{values.mean():.2f}" if len(values) else "-"
+
+
+def _notes(
+    subject: Subject, dataset: Dataset, videos: Sequence[VideoScores], result: Evaluation
+) -> list[str]:
+    window = subject.input.n_frames
+    notes = [
+        f"labels: {label_source(dataset)}",
+        f"frames: {result.n_scores} scored, {result.n_abnormal} abnormal "
+        f"({result.n_abnormal / result.n_scores:.0%}, the AP of a coin toss); "
+        f"the first {window - 1} of each of {len(videos)} videos carry no score",
+    ]
+    if result.skipped:
+        notes.append(
+            f"macro: leaves out {', '.join(result.skipped)}: they are of one class throughout"
+        )
+    if result.macro is None:
+        notes.append("macro: does not exist here, as no video has both normal and abnormal frames")
+    return notes

@@ -1,0 +1,143 @@
+"""Runs a model over the labelled test videos and puts each score beside its label.
+
+Labels are checked before the first frame is decoded: an hour of scoring must not end in "there was
+no label file".
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from vadfast.cli import talk
+from vadfast.data.datasets import Dataset, Video
+from vadfast.errors import SourceError
+from vadfast.evaluate.protocols import Labels, VideoScores, check_both_classes, match_labels
+from vadfast.evaluate.subject import Subject
+from vadfast.runtime.score import run_chain
+from vadfast.runtime.session import raw_scores
+
+# What data/datasets.py reads frame labels from: for the sentence that says none was found.
+LABEL_FILES = {
+    "ped1": "Test/UCSDped1.m, labels/frame_labels_ped1.npy, labels/gt_intervals.json, ped1.mat",
+    "ped2": "Test/UCSDped2.m, labels/frame_labels_ped2.npy, labels/gt_intervals.json, ped2.mat",
+    "avenue": "avenue.mat, frame_labels_avenue.npy, ground_truth_demo/testing_label_mask/*.mat",
+    "folder": "labels.json, <video>.npy",
+}
+
+
+def score_videos(subject: Subject, dataset: Dataset) -> list[VideoScores]:
+    """Returns the scores of every test video.
+
+    Raises:
+        SourceError: labels are absent, all of one class, or do not fit their video.
+    """
+    labels = _labels_of(dataset)
+    window = subject.input.n_frames
+    check_both_classes(np.concatenate([of_video[window - 1 :] for of_video in labels]))
+    result = []
+    with _progress([len(of_video) for of_video in labels], window) as step:
+        for video, of_video in zip(dataset.test, labels, strict=True):
+            step.begin(video.name)
+            rows = []
+            for raw in raw_scores(subject.engine, subject.input, video.source):
+                rows.append(raw.components)
+                step.advance()
+            step.end(len(rows))
+            components = np.stack(rows)  # [n, K]
+            result.append(
+                VideoScores(
+                    name=video.name,
+                    n_frames=len(of_video),
+                    labels=match_labels(of_video, len(rows), window, name=video.name),
+                    components=components,
+                    scores={
+                        name: run_chain(chain, subject.components, components, subject.calibration)
+                        for name, chain in subject.chains.items()
+                    },
+                )
+            )
+    return result
+
+
+def _labels_of(dataset: Dataset) -> list[Labels]:
+    if not dataset.test:
+        raise SourceError(
+            f"evaluate: {dataset.root} has no test videos, only {len(dataset.train)} for training "
+            f"(read as {dataset.kind}); put labelled videos under testing/, or name the layout "
+            "with --dataset"
+        )
+    bare = [video.name for video in dataset.test if video.labels is None]
+    if bare:
+        some = (
+            "none of the test videos has"
+            if len(bare) == len(dataset.test)
+            else f"{_names(bare)} lack"
+        )
+        raise SourceError(
+            f"evaluate: {some} frame labels under {dataset.root} (read as {dataset.kind}; "
+            f"looked for {LABEL_FILES.get(dataset.kind, 'label files')}); add one of them, "
+            "or see the scores alone with python -m vadfast.score"
+        )
+    return [_of(video) for video in dataset.test]
+
+
+def _of(video: Video) -> Labels:
+    if video.labels is None:  # for the type checker: _labels_of has refused it
+        raise SourceError(f"evaluate: {video.name} has no labels")
+    return np.asarray(video.labels, dtype=np.uint8)
+
+
+def _names(names: Sequence[str], at_most: int = 5) -> str:
+    return ", ".join(names[:at_most]) + (
+        f" and {len(names) - at_most} more" if len(names) > at_most else ""
+    )
+
+
+class _Steps:
+    """Tells whoever waits: a bar with the time left in a terminal, a line per video elsewhere."""
+
+    def __init__(self, progress: Progress, n_frames: Sequence[int], window: int) -> None:
+        self._progress = progress
+        self._n_videos = len(n_frames)
+        self._n_done = 0
+        self._n_scored = 0
+        self._total = sum(max(n - window + 1, 0) for n in n_frames)
+        self._start = time.monotonic()
+        self._task = progress.add_task("", total=self._total)
+        self._name = ""
+
+    def begin(self, name: str) -> None:
+        self._name = name
+        self._progress.update(
+            self._task, description=f"{name} ({self._n_done + 1} of {self._n_videos})"
+        )
+
+    def advance(self) -> None:
+        self._n_scored += 1
+        self._progress.advance(self._task)
+
+    def end(self, n_scores: int) -> None:
+        self._n_done += 1
+        if talk.is_terminal:
+            return
+        seconds = time.monotonic() - self._start
+        left = seconds * (self._total - self._n_scored) / max(self._n_scored, 1)
+        talk.print(
+            f"{self._name}: {n_scores} frames scored, video {self._n_done} of {self._n_videos}, "
+            f"{1e3 * seconds / max(self._n_scored, 1):.1f} ms a frame, about {left:.0f} s left"
+        )
+
+
+@contextmanager
+def _progress(n_frames: Sequence[int], window: int) -> Iterator[_Steps]:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=talk, disable=not talk.is_terminal, transient=True) as progress:
+        yield _Steps(progress, n_frames, window)
