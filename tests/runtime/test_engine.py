@@ -1,0 +1,207 @@
+"""Engines: both agree with the model computed by hand, and the choice between them can say why."""
+
+import logging
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.tiny_bundle import H, T, W, artefact, make_bundle, manifest_values, reference, seal
+from vadfast.errors import BackendError, BundleError, EngineMismatch
+from vadfast.runtime import engine as engine_module
+from vadfast.runtime.bundle import open_bundle
+from vadfast.runtime.engine import open_engine
+from vadfast.runtime.engines.onnxruntime import ONNXRuntimeEngine
+from vadfast.runtime.engines.openvino import OpenVINOEngine
+from vadfast.runtime.selftest import check_golden, run_windows
+
+ENGINES = [OpenVINOEngine, ONNXRuntimeEngine]
+AnyEngine = type[OpenVINOEngine] | type[ONNXRuntimeEngine]
+
+
+@pytest.fixture(scope="module")
+def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_bundle(tmp_path_factory.mktemp("bundle") / "tiny.vad")
+
+
+@pytest.fixture
+def bundle(pristine: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(pristine, tmp_path / "tiny.vad"))
+
+
+def _windows(n: int, seed: int = 1) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (n, T, H, W, 3), np.uint8)
+
+
+@pytest.mark.parametrize("kind", ENGINES)
+@pytest.mark.parametrize("batch", [1, 3])
+def test_engine_equals_the_model_by_hand(pristine: Path, kind: AnyEngine, batch: int) -> None:
+    engine = kind.load(pristine / "model.onnx", precision="fp32", batch=batch, threads=1)
+    frames = _windows(batch)
+    outputs = engine(frames)
+    components, heatmap = reference(frames)
+    assert outputs.components.dtype == outputs.heatmap.dtype == np.float32
+    np.testing.assert_allclose(outputs.components, components, atol=1e-6)
+    np.testing.assert_allclose(outputs.heatmap, heatmap, atol=1e-6)
+    assert (engine.backend, engine.precision, engine.batch) == (kind.backend, "fp32", batch)
+
+
+@pytest.mark.parametrize("kind", ENGINES)
+def test_outputs_are_copies_that_the_next_call_does_not_change(
+    pristine: Path, kind: AnyEngine
+) -> None:
+    engine = kind.load(pristine / "model.onnx", precision="fp32", batch=1)
+    first = engine(_windows(1, seed=1))
+    kept = first.components.copy(), first.heatmap.copy()
+    engine(_windows(1, seed=2))
+    engine.close()
+    engine.close()
+    assert np.array_equal(first.components, kept[0])
+    assert np.array_equal(first.heatmap, kept[1])
+
+
+@pytest.mark.parametrize("kind", ENGINES)
+def test_frames_that_do_not_fit_are_refused(pristine: Path, kind: AnyEngine) -> None:
+    engine = kind.load(pristine / "model.onnx", precision="fp32", batch=2)
+    with pytest.raises(ValueError, match=r"must be uint8 \[2, 5, 16, 24, 3\], got uint8 \[1,"):
+        engine(_windows(1))
+    with pytest.raises(ValueError, match="got float32"):
+        engine(_windows(2).astype(np.float32))
+
+
+@pytest.mark.parametrize("kind", ENGINES)
+@pytest.mark.parametrize("content", [b"", b"not a model", b"\x08\x07" * 50])
+def test_a_model_that_is_none_is_a_backend_error(
+    tmp_path: Path, kind: AnyEngine, content: bytes
+) -> None:
+    (tmp_path / "model.onnx").write_bytes(content)
+    with pytest.raises(BackendError, match=r"cannot (compile|read) .*model\.onnx"):
+        kind.load(tmp_path / "model.onnx", precision="fp32", batch=1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "precision"), [(OpenVINOEngine, "int8"), (ONNXRuntimeEngine, "bf16")]
+)
+def test_a_precision_runs_or_raises(pristine: Path, kind: AnyEngine, precision: str) -> None:
+    with pytest.raises(BackendError, match=f"got '{precision}'"):
+        kind.load(pristine / "model.onnx", precision=precision, batch=1)
+
+
+def test_openvino_runs_bf16_only_where_the_cpu_has_it(pristine: Path) -> None:
+    import openvino
+
+    from vadfast.runtime.engines.openvino import can_bf16
+
+    if can_bf16(openvino.Core()):
+        assert (
+            OpenVINOEngine.load(pristine / "model.onnx", precision="bf16", batch=1).precision
+            == "bf16"
+        )
+    else:
+        with pytest.raises(BackendError, match="bf16 needs a CPU"):
+            OpenVINOEngine.load(pristine / "model.onnx", precision="bf16", batch=1)
+
+
+def test_auto_takes_the_first_and_says_so(bundle: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "vadfast"):
+        assert open_engine(open_bundle(bundle)).backend == "openvino"
+    assert caplog.messages == ["engine: openvino fp32, batch 1"]
+
+
+def test_auto_says_why_an_earlier_one_was_refused(
+    bundle: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    artefacts = [artefact("openvino", needs=["no_such_cpu_flag"]), artefact("onnxruntime", batch=2)]
+    seal(bundle, manifest_values(artefacts=artefacts))
+    with caplog.at_level(logging.INFO, "vadfast"):
+        engine = open_engine(open_bundle(bundle))
+    assert (engine.backend, engine.batch) == ("onnxruntime", 2)
+    assert "engine refused: openvino fp32: needs no_such_cpu_flag" in caplog.messages[0]
+
+
+def test_a_named_backend_runs_or_raises(bundle: Path) -> None:
+    assert open_engine(open_bundle(bundle), backend="onnxruntime").backend == "onnxruntime"
+    with pytest.raises(BackendError, match=r"ships \(openvino, onnxruntime\), got 'tensorrt'"):
+        open_engine(open_bundle(bundle), backend="tensorrt")
+    seal(
+        bundle,
+        manifest_values(artefacts=[artefact("openvino", needs=["amx_x"]), artefact("onnxruntime")]),
+    )
+    with pytest.raises(BackendError, match=r"none of its engines can run .*needs amx_x"):
+        open_engine(open_bundle(bundle), backend="openvino")
+
+
+def test_a_backend_of_a_later_version_is_passed_over(bundle: Path) -> None:
+    seal(bundle, manifest_values(artefacts=[artefact("quantum"), artefact("onnxruntime")]))
+    assert open_engine(open_bundle(bundle)).backend == "onnxruntime"
+
+
+def test_other_scores_than_sealed_stop_even_auto(bundle: Path) -> None:
+    expected = np.load(bundle / "golden/components.npy")
+    expected[1, 0] += 0.25
+    np.save(bundle / "golden/components.npy", expected)
+    seal(bundle, manifest_values())
+    with pytest.raises(
+        EngineMismatch, match=r"motion of the golden windows must be within 1e-05 1 .* off by 0\.25"
+    ):
+        open_engine(open_bundle(bundle))
+
+
+def test_a_golden_value_that_is_no_number_never_passes(bundle: Path) -> None:
+    expected = np.load(bundle / "golden/components.npy")
+    expected[0, 1] = np.nan
+    np.save(bundle / "golden/components.npy", expected)
+    seal(bundle, manifest_values())
+    with pytest.raises(EngineMismatch, match="brightness"):
+        open_engine(open_bundle(bundle))
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "sentence"),
+    [
+        ("golden/frames.npy", np.zeros((1, T, H, W + 1, 3), np.uint8), "must be uint8"),
+        ("golden/frames.npy", np.zeros((0, T, H, W, 3), np.uint8), "must be uint8"),
+        ("golden/components.npy", np.zeros((2, 2), np.float32), r"must be float32 \[3, 2\]"),
+        ("golden/components.npy", np.array([{"pickled": 1}], object), "is not a NumPy array"),
+    ],
+)
+def test_golden_files_of_the_wrong_shape_are_named(
+    bundle: Path, name: str, array: np.ndarray, sentence: str
+) -> None:
+    np.save(bundle / name, array)
+    seal(bundle, manifest_values())
+    with pytest.raises(BundleError, match=sentence):
+        open_engine(open_bundle(bundle))
+
+
+def test_a_component_without_tolerance_is_not_accepted(bundle: Path) -> None:
+    seal(bundle, manifest_values(artefacts=[artefact("openvino", tolerance={"motion": 1.0})]))
+    with pytest.raises(BundleError, match="no tolerance for component 'brightness'"):
+        open_engine(open_bundle(bundle))
+
+
+def test_golden_windows_that_do_not_fill_a_batch_are_padded_and_cut(bundle: Path) -> None:
+    engine = OpenVINOEngine.load(bundle / "model.onnx", precision="fp32", batch=2)
+    frames = _windows(5)
+    np.testing.assert_allclose(run_windows(engine, frames), reference(frames)[0], atol=1e-6)
+    opened = open_bundle(bundle)
+    errors = check_golden(opened, engine, opened.manifest.artefacts[0])
+    assert set(errors) == {"motion", "brightness"}
+    assert max(errors.values()) < 1e-6
+
+
+def test_bf16_is_a_cpu_feature_by_either_instruction_set(
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    request.addfinalizer(engine_module.cpu_features.cache_clear)
+    for text, expected in (
+        ("processor: 0\nflags\t\t: sse avx2 amx_bf16\n", True),
+        ("flags : avx512_bf16", True),
+        ("Features : asimd bf16 i8mm", True),
+        ("flags : avx2 avx512f", False),
+        ("", False),
+    ):
+        monkeypatch.setattr(Path, "read_text", lambda *_, text=text, **__: text)
+        engine_module.cpu_features.cache_clear()
+        assert ("bf16" in engine_module.cpu_features()) is expected

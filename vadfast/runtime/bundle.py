@@ -1,0 +1,175 @@
+"""Opens a bundle ``NAME.vad``: verifies every byte of it before anything in it is used.
+
+manifest.sha256 covers manifest.json, which covers every other file; nothing may be missing, added,
+linked or outside. Only after that is the manifest believed, and only then does an engine read the
+model.
+"""
+
+import hashlib
+import json
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from pydantic import ValidationError
+
+from vadfast.errors import BundleError
+from vadfast.runtime.manifest import FORMAT_VERSION, FileRecord, Manifest
+
+MANIFEST = "manifest.json"
+MANIFEST_HASH = "manifest.sha256"
+
+_RESTORE = "copy the bundle again from where it was compiled"
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A bundle whose bytes are exactly those that were sealed."""
+
+    path: Path
+    manifest: Manifest
+
+    def file(self, name: str) -> Path:
+        """Returns where the file ``name`` of the manifest lies."""
+        return self.path / name
+
+
+def open_bundle(path: Path) -> Bundle:
+    """Verifies the bundle at ``path`` and returns it.
+
+    Raises:
+        BundleError: it is absent, damaged, incomplete, has something added, or is of a format this
+            version does not read.
+    """
+    if not path.is_dir():
+        found = "a file" if path.exists() else "nothing"
+        raise BundleError(
+            f"{path}: must be a bundle, a folder written by vadfast.compile, got {found}; check "
+            "the path"
+        )
+    on_disk = _files_of(path)
+    for name in (MANIFEST, MANIFEST_HASH):
+        if name not in on_disk:
+            raise BundleError(f"{path}: is not a bundle: {name} is missing; {_RESTORE}")
+    content = (path / MANIFEST).read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    if (path / MANIFEST_HASH).read_bytes() != f"{digest}  {MANIFEST}\n".encode():
+        raise BundleError(
+            f"{path}: {MANIFEST} and {MANIFEST_HASH} do not belong together: one was changed; "
+            f"{_RESTORE}"
+        )
+    manifest = _parse(path, content)
+    _check_names(path, manifest)
+    _check_files(path, manifest.files, on_disk - {MANIFEST, MANIFEST_HASH})
+    return Bundle(path, manifest)
+
+
+def _files_of(path: Path) -> set[str]:
+    names: set[str] = set()
+    for folder, folders, files in os.walk(path):
+        for name in (*folders, *files):
+            entry = Path(folder, name)
+            mode = entry.lstat().st_mode
+            relative = entry.relative_to(path).as_posix()
+            if stat.S_ISREG(mode):
+                names.add(relative)
+            elif not stat.S_ISDIR(mode):
+                kind = "a symbolic link" if stat.S_ISLNK(mode) else "not a plain file"
+                raise BundleError(
+                    f"{path}: {relative} is {kind}, and a bundle holds plain files only; {_RESTORE}"
+                )
+    return names
+
+
+def _parse(path: Path, content: bytes) -> Manifest:
+    try:
+        values: Any = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{path}: {MANIFEST} is not valid JSON ({error}); {_RESTORE}") from error
+    version = values.get("format_version") if isinstance(values, dict) else None
+    # Before the rest is looked at: a newer format may hold anything.
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        writer = values.get("vadfast_version", "of a later version")
+        raise BundleError(
+            f"{path}: written by vadfast {writer} in format {version}; this version reads up to "
+            "format "
+            f"{FORMAT_VERSION}: upgrade vadfast"
+        )
+    try:
+        manifest = Manifest.model_validate(values)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        where = ".".join(str(part) for part in fault["loc"]) or "the whole"
+        raise BundleError(
+            f"{path}: {MANIFEST}: {where} is wrong ({fault['msg'].lower()}); {_RESTORE}"
+        ) from error
+    _check_minimum_runtime(path, manifest)
+    return manifest
+
+
+def _check_minimum_runtime(path: Path, manifest: Manifest) -> None:
+    from vadfast import __version__
+
+    try:
+        wanted, here = _release(manifest.minimum_runtime), _release(__version__)
+    except ValueError:
+        raise BundleError(
+            f"{path}: minimum_runtime must be a version like 0.1.0, got "
+            f"{manifest.minimum_runtime!r}; {_RESTORE}"
+        ) from None
+    if wanted > here:
+        raise BundleError(
+            f"{path}: needs vadfast {manifest.minimum_runtime} or later, this is {__version__}: "
+            "upgrade vadfast"
+        )
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """Returns (1, 2, 3) of "1.2.3", "1.2.3rc1" and "1.2.3.dev4"."""
+    parts = version.split("+")[0].split(".")
+    leading = [part[: len(part) - len(part.lstrip("0123456789"))] for part in parts[:3]]
+    return tuple(int(digits) for digits in leading)
+
+
+def _check_names(path: Path, manifest: Manifest) -> None:
+    for name in manifest.files:
+        pure = PurePosixPath(name)
+        plain = name == pure.as_posix() and not pure.is_absolute() and ".." not in pure.parts
+        if not plain or name in (".", MANIFEST, MANIFEST_HASH) or any(c in name for c in "\\:\0"):
+            raise BundleError(
+                f"{path}: {MANIFEST}: files must name plain files inside the bundle, got {name!r}; "
+                "do not use this bundle"
+            )
+    used = {
+        "model": manifest.model,
+        "golden.frames": manifest.golden.frames,
+        "golden.components": manifest.golden.components,
+        **{f"artefacts.{i}.path": artefact.path for i, artefact in enumerate(manifest.artefacts)},
+    }
+    for key, name in used.items():
+        if name not in manifest.files:
+            raise BundleError(
+                f"{path}: {MANIFEST}: {key} must be one of its files, got {name!r}; {_RESTORE}"
+            )
+
+
+def _check_files(path: Path, records: dict[str, FileRecord], on_disk: set[str]) -> None:
+    for name in sorted(records.keys() - on_disk):
+        raise BundleError(f"{path}: {name} is missing; {_RESTORE}")
+    for name in sorted(on_disk - records.keys()):
+        raise BundleError(f"{path}: {name} does not belong to the bundle; delete it, or {_RESTORE}")
+    for name, record in records.items():
+        file = path / name
+        size = file.stat().st_size
+        if size != record.size:
+            raise BundleError(
+                f"{path}: {name} must have {record.size} bytes, has {size}; {_RESTORE}"
+            )
+        with file.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        if digest != record.sha256:
+            raise BundleError(
+                f"{path}: {name} was changed (its SHA-256 is not the one in {MANIFEST}); {_RESTORE}"
+            )

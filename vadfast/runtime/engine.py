@@ -1,0 +1,168 @@
+"""What runs the model: one small protocol, and the choice among the engines of a bundle.
+
+An engine is a function from windows to a few floats. It owns no threads that outlive ``close`` and
+returns copies, never views of its own memory, so a caller may keep results while the next batch
+runs.
+"""
+
+import importlib
+import logging
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from vadfast.errors import BackendError, EngineMismatch
+
+if TYPE_CHECKING:
+    from vadfast.runtime.bundle import Bundle
+    from vadfast.runtime.manifest import Artefact
+
+log = logging.getLogger(__name__)
+
+# Backend name -> "module:class". Strings, because the last two need torch and are imported only
+# when one of them is chosen.
+ENGINES = {
+    "openvino": "vadfast.runtime.engines.openvino:OpenVINOEngine",
+    "onnxruntime": "vadfast.runtime.engines.onnxruntime:ONNXRuntimeEngine",
+    "inductor": "vadfast.compile.backends.inductor:InductorEngine",
+    "eager": "vadfast.compile.backends.eager:EagerEngine",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """What the model says about a batch of windows."""
+
+    components: npt.NDArray[np.float32]  # [B, K]
+    heatmap: npt.NDArray[np.float32]  # [B, h, w]
+
+
+class Engine(Protocol):
+    """Runs the model on exactly ``batch`` windows at a time."""
+
+    @property
+    def backend(self) -> str:
+        """Its name in the manifest and on the command line."""
+        ...
+
+    @property
+    def precision(self) -> str:
+        """The precision it really computes in."""
+        ...
+
+    @property
+    def batch(self) -> int:
+        """How many windows one call takes."""
+        ...
+
+    def __call__(self, frames: npt.NDArray[np.uint8]) -> Outputs:
+        """Scores ``frames`` uint8 [batch, T, H, W, 3]."""
+        ...
+
+    def close(self) -> None:
+        """Gives its memory and threads back; calling it twice is harmless."""
+        ...
+
+
+def open_engine(bundle: "Bundle", *, backend: str = "auto", threads: int | None = None) -> Engine:
+    """Loads the first artefact of ``bundle`` that runs here, checked on the golden windows.
+
+    ``auto`` tries all artefacts in the order of the manifest; a named backend only its own.
+
+    Raises:
+        BackendError: nothing that was asked for can run here; the message has the reason of each.
+        EngineMismatch: the engine runs, but does not give the scores that the bundle was sealed
+            with.
+    """
+    from vadfast.runtime.selftest import check_golden
+
+    artefacts = bundle.manifest.artefacts
+    candidates = [a for a in artefacts if backend in ("auto", a.backend)]
+    if not candidates:
+        shipped = ", ".join(dict.fromkeys(a.backend for a in artefacts))
+        raise BackendError(
+            f"--backend: must be auto or one that {bundle.path.name} ships ({shipped}), got "
+            f"{backend!r}; "
+            "compile again with --ship to add it"
+        )
+    refused: list[str] = []
+    for artefact in candidates:
+        try:
+            engine = _load(bundle, artefact, threads)
+        except EngineMismatch:
+            raise
+        except BackendError as error:
+            refused.append(f"{artefact.backend} {artefact.precision}: {error}")
+            continue
+        try:
+            check_golden(bundle, engine, artefact)
+        except BaseException:
+            engine.close()
+            raise
+        _say_choice(engine, refused)
+        return engine
+    raise BackendError(
+        f"{bundle.path.name}: none of its engines can run on this machine ({'; '.join(refused)}); "
+        "compile the run again on this machine"
+    )
+
+
+@cache
+def cpu_features() -> frozenset[str]:
+    """Returns the instruction sets that Linux reports, ``bf16`` for either form of it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return frozenset()
+    flags: set[str] = set()
+    for line in lines:
+        if line.lower().startswith(("flags", "features")):  # x86 / ARM
+            flags.update(line.partition(":")[2].split())
+            break
+    if flags & {"avx512_bf16", "amx_bf16"}:
+        flags.add("bf16")
+    return frozenset(flags)
+
+
+def _load(bundle: "Bundle", artefact: "Artefact", threads: int | None) -> Engine:
+    missing = [need for need in artefact.needs if need not in cpu_features()]
+    if missing:
+        raise BackendError(
+            f"needs {', '.join(missing)}, which this CPU ({platform.machine()}) does not have"
+        )
+    load: Callable[..., Engine] = _engine_class(artefact.backend).load
+    return load(
+        bundle.file(artefact.path),
+        precision=artefact.precision,
+        batch=artefact.batch,
+        threads=threads,
+    )
+
+
+class _Loadable(Protocol):
+    def load(
+        self, model: Path, *, precision: str, batch: int, threads: int | None = None
+    ) -> Engine: ...
+
+
+def _engine_class(backend: str) -> _Loadable:
+    if backend not in ENGINES:
+        raise BackendError(f"is not known to this version of vadfast (known: {', '.join(ENGINES)})")
+    module, _, name = ENGINES[backend].partition(":")
+    try:
+        loadable: _Loadable = getattr(importlib.import_module(module), name)
+    except ImportError as error:
+        raise BackendError(f"cannot be imported ({error}); install what it needs") from error
+    return loadable
+
+
+def _say_choice(engine: Engine, refused: list[str]) -> None:
+    for reason in refused:
+        log.warning("engine refused: %s", reason)
+    log.info("engine: %s %s, batch %d", engine.backend, engine.precision, engine.batch)

@@ -1,0 +1,97 @@
+"""The golden self-test: an engine must give here what eager float32 gave where it was compiled.
+
+It runs at every load, so a driver, a library or a CPU that computes something else is found before
+the first alert, not after.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vadfast.errors import BundleError, EngineMismatch
+from vadfast.runtime.bundle import Bundle
+from vadfast.runtime.engine import Engine
+from vadfast.runtime.manifest import Artefact
+
+
+def check_golden(bundle: Bundle, engine: Engine, artefact: Artefact) -> dict[str, float]:
+    """Returns the largest absolute error of each component on the golden windows.
+
+    Raises:
+        EngineMismatch: an error exceeds the tolerance of ``artefact``, or is not a number.
+        BundleError: the golden files do not hold what the manifest says.
+    """
+    frames, expected = _load_golden(bundle)
+    got = run_windows(engine, frames)
+    name = f"{bundle.path.name}: {engine.backend} {engine.precision}"
+    if got.shape != expected.shape:
+        raise EngineMismatch(
+            f"{name}: must return components {list(expected.shape)} for the golden windows, got "
+            f"{list(got.shape)}; "
+            "compile the run again"
+        )
+    errors: dict[str, float] = {}
+    for column, component in enumerate(bundle.manifest.components):
+        error = float(np.abs(got[:, column].astype(np.float64) - expected[:, column]).max())
+        tolerance = artefact.tolerance.get(component.name)
+        if tolerance is None:
+            raise BundleError(
+                f"{bundle.path}: manifest.json: {engine.backend} has no tolerance for component "
+                f"{component.name!r}; "
+                "compile the run again"
+            )
+        if not error <= tolerance:  # also when the error is not a number
+            raise EngineMismatch(
+                f"{name}: {component.name} of the golden windows must be within {tolerance:.3g} "
+                f"{component.unit} of the "
+                f"sealed values, is off by {error:.3g}; choose another --backend, or compile again "
+                "on this machine"
+            )
+        errors[component.name] = error
+    return errors
+
+
+def run_windows(engine: Engine, frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """Returns the components [n, K] of ``frames`` [n, T, H, W, 3], in padded batches."""
+    parts = []
+    for first in range(0, len(frames), engine.batch):
+        part = frames[first : first + engine.batch]
+        padding = np.repeat(part[-1:], engine.batch - len(part), axis=0)
+        parts.append(engine(np.concatenate([part, padding])).components[: len(part)])
+    return np.concatenate(parts)
+
+
+def _load_golden(bundle: Bundle) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
+    manifest, spec = bundle.manifest, bundle.manifest.input
+    frames = _load_npy(bundle.file(manifest.golden.frames))
+    expected = _load_npy(bundle.file(manifest.golden.components))
+    window = (spec.n_frames, spec.height, spec.width, 3)
+    if frames.dtype != np.uint8 or frames.shape[1:] != window or len(frames) == 0:
+        raise BundleError(
+            f"{bundle.path}: {manifest.golden.frames} must be uint8 [n, "
+            f"{', '.join(map(str, window))}], got "
+            f"{frames.dtype} {list(frames.shape)}; compile the run again"
+        )
+    if expected.dtype != np.float32 or expected.shape != (len(frames), len(manifest.components)):
+        raise BundleError(
+            f"{bundle.path}: {manifest.golden.components} must be float32 [{len(frames)}, "
+            f"{len(manifest.components)}], got {expected.dtype} {list(expected.shape)}; compile "
+            "the run again"
+        )
+    return frames, expected
+
+
+def _load_npy(path: Path) -> npt.NDArray[Any]:
+    try:
+        array: npt.NDArray[Any] = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise BundleError(
+            f"{path}: is not a NumPy array ({error}); compile the run again"
+        ) from error
+    if not isinstance(array, np.ndarray):
+        raise BundleError(
+            f"{path}: must hold one NumPy array, got an archive; compile the run again"
+        )
+    return array

@@ -1,0 +1,1 @@
+"""Where scores and events go: JSON lines, a plot, a film."""

@@ -1,0 +1,1 @@
+"""Scores films with a bundle: ``python -m vadfast.score``. Torch-free, like the runtime."""
