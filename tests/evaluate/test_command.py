@@ -6,13 +6,14 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
-from tests.tiny_bundle import CELL, H, T, W, make_bundle
+from tests.tiny_bundle import CELL, H, T, W, make_bundle, reference
 from vadfast.cli import exit_code_of
 from vadfast.data.datasets import Dataset, load_dataset
 from vadfast.errors import SourceError, UsageError
@@ -117,13 +118,52 @@ def test_json_to_standard_output_is_json_alone(
 
 def test_a_bundle_is_evaluated_without_torch(bundle: Path, data: Path) -> None:
     code = (
-        "import sys; sys.modules['torch'] = None\n"
+        "import sys\n"
         "from vadfast.cli import exit_code_of; from vadfast.evaluate.__main__ import command\n"
         f"arguments = [{str(bundle)!r}, '--data', {str(data)!r}]\n"
-        "sys.exit(exit_code_of(command, name='evaluate', arguments=arguments))"
+        "code = exit_code_of(command, name='evaluate', arguments=arguments)\n"
+        "sys.exit(code or 'torch' in sys.modules)"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
+
+
+def test_a_run_scores_as_its_bundle_but_has_no_causal_score(
+    subject: Subject,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    torch = pytest.importorskip("torch", reason="a run is evaluated in eager PyTorch")
+
+    class Scorer(torch.nn.Module):  # type: ignore[misc,name-defined]
+        def forward(self, frames: Any) -> Any:
+            components, heatmap = reference(frames.numpy())
+            return torch.from_numpy(components), torch.from_numpy(heatmap)
+
+    run = SimpleNamespace(
+        method="tiny",
+        scorer=Scorer(),
+        input=subject.input,
+        components=subject.components,
+        paper_chain=subject.paper_chain,
+        causal_chain=subject.causal_chain,
+        checkpoint_sha256="0" * 64,
+    )
+    registry = SimpleNamespace(load_run=lambda path: run)
+    monkeypatch.setitem(sys.modules, "vadfast.models.registry", registry)  # type: ignore[arg-type]
+    (tmp_path / "run.toml").touch()
+    arguments = [str(tmp_path), "--data", str(data), "--json", str(tmp_path / "r.json")]
+    assert exit_code_of(command, name="evaluate", arguments=arguments) == 0
+    assert "needs a bundle's calibration" in " ".join(capsys.readouterr().out.split())
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert report["subject"]["kind"] == "run"
+    assert "causal" not in report["auc"]
+    dataset = load_dataset(data, "folder")
+    compiled = evaluate(score_videos(subject, dataset))
+    for name in ("micro_minmax", "micro_raw"):
+        assert report["auc"][name] == pytest.approx(compiled.pooled[name].auc, abs=0.02)  # ties
 
 
 def test_scores_stand_beside_the_labels_of_their_frames(subject: Subject, data: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -86,6 +86,7 @@ def test_micro_minmax_is_the_hand_computation() -> None:
     }
 
 
+@settings(max_examples=40, deadline=None)
 @given(test_sets)
 def test_every_auc_is_the_count_of_pairs(videos: list[tuple[list[int], list[int]]]) -> None:
     made = [scored(*v, name=str(i)) for i, v in enumerate(videos)]
@@ -116,6 +117,7 @@ def test_micro_raw_is_invariant_under_one_monotone_map(
     assert aucs(before)["micro_raw"] == pytest.approx(aucs(after)["micro_raw"], abs=1e-12)
 
 
+@settings(max_examples=40, deadline=None)
 @given(test_sets, st.data())
 def test_micro_minmax_is_invariant_under_an_affine_map_per_video(
     videos: list[tuple[list[int], list[int]]], data: st.DataObject
@@ -129,6 +131,7 @@ def test_micro_minmax_is_invariant_under_an_affine_map_per_video(
     assert aucs(before)["micro_minmax"] == aucs(after)["micro_minmax"]
 
 
+@settings(max_examples=40, deadline=None)
 @given(test_sets)
 def test_one_minmax_over_the_whole_set_is_micro_raw(
     videos: list[tuple[list[int], list[int]]],
@@ -143,6 +146,7 @@ def test_one_minmax_over_the_whole_set_is_micro_raw(
     assert aucs(raw)["micro_raw"] == pytest.approx(aucs(whole)["micro_raw"], abs=1e-12)
 
 
+@settings(max_examples=40, deadline=None)
 @given(test_sets)
 def test_turning_the_score_turns_the_numbers(videos: list[tuple[list[int], list[int]]]) -> None:
     labels = np.concatenate([np.array(v[0], np.uint8) for v in videos])

@@ -118,7 +118,8 @@ def _lines(subject: Subject, videos: Sequence[VideoScores]) -> tuple[list[Scores
         return [video.scores["micro_raw"] for video in videos], "raw anomaly score", False
     component = subject.components[0]
     turned = component.high_is == "normal"
-    label = f"{component.name.upper()}, {component.unit}" + (" (axis turned)" if turned else "")
+    unit = "" if component.unit == "1" else f", {component.unit}"
+    label = f"{component.name.upper()}{unit}" + (" (axis turned)" if turned else "")
     return [video.components[:, 0].astype(np.float64) for video in videos], label, turned
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console, Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
@@ -21,10 +22,10 @@ from vadfast.evaluate.subject import Subject
 
 HEADLINE = "micro_minmax"  # EER and AP of the JSON are of this one, as in the papers
 MEANING = {
-    "micro_minmax": "each video min-maxed, all frames pooled",
-    "micro_raw": "raw scores pooled: one threshold for all videos",
-    "causal": "calibrated on normal video, past frames only",
-    "macro": "mean of the AUC within each video",
+    "micro_minmax": "min-max per video, pooled",
+    "micro_raw": "raw, pooled: one threshold",
+    "causal": "calibrated, past frames only",
+    "macro": "mean of the AUC per video",
 }
 
 
@@ -115,9 +116,7 @@ def _protocols(subject: Subject, result: Evaluation) -> Table:
     macro = "none" if result.macro is None else percent(result.macro)
     table.add_row("macro", macro, "", "", "", MEANING["macro"])
     if "causal" not in result.pooled:
-        table.add_row(
-            "causal", "none", "", "", "", "needs the calibration that a bundle has", style="dim"
-        )
+        table.add_row("causal", "none", "", "", "", "needs a bundle's calibration", style="dim")
     return table
 
 
@@ -125,18 +124,22 @@ def gap_unit(subject: Subject, name: str) -> str:
     """The unit of a pooled score, with a space before it; empty for a number without one."""
     if name == "causal":
         return " sigma"
-    units = {component.unit for component in subject.components}
+    units = {component.unit for component in subject.components} - {"1"}
     return f" {units.pop()}" if name == "micro_raw" and len(units) == 1 else ""
 
 
 def _videos(subject: Subject, videos: Sequence[VideoScores], result: Evaluation) -> Table:
-    table = Table(title="videos", title_justify="left", title_style="bold")
-    table.add_column("name")
+    table = Table(
+        title="videos (means of normal / abnormal frames)",
+        title_justify="left",
+        title_style="bold",
+    )
+    table.add_column("name", overflow="fold")
     for name in ("frames", "abnormal", "AUC %"):
         table.add_column(name, justify="right", no_wrap=True)
     for component in subject.components:
-        table.add_column(f"{component.name} normal, {component.unit}", justify="right")
-        table.add_column(f"{component.name} abnormal, {component.unit}", justify="right")
+        unit = "" if component.unit == "1" else f", {component.unit}"
+        table.add_column(f"{component.name}{unit}", justify="right", no_wrap=True)
     for video in videos:
         value = result.video_auc[video.name]
         cells: list[RenderableType] = [
@@ -146,12 +149,13 @@ def _videos(subject: Subject, videos: Sequence[VideoScores], result: Evaluation)
             Text("one class", style="dim") if value is None else percent(value),
         ]
         for column in video.components.T:
-            cells += [_mean(column[video.labels == 0]), _mean(column[video.labels == 1])]
+            normal, abnormal = (_mean(column[video.labels == label]) for label in (0, 1))
+            cells.append(f"{normal} / {abnormal}")
         table.add_row(*cells)
     return table
 
 
-def _mean(values: np.ndarray) -> str:
+def _mean(values: NDArray[np.float32]) -> str:
     return f"{values.mean():.2f}" if len(values) else "-"
 
 

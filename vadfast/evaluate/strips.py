@@ -233,7 +233,8 @@ def _frame_axes(axes: Axes, words: str, *, last: bool) -> None:
 def _caption(subject: Subject, videos: Sequence[VideoScores], pick: Pick) -> str:
     video = videos[pick.video]
     values = "    ".join(
-        f"{component.name.upper()} {value:.2f} {component.unit}"
+        f"{component.name.upper()} {value:.2f}"
+        + ("" if component.unit == "1" else f" {component.unit}")
         for component, value in zip(subject.components, video.components[pick.row], strict=True)
     )
     within = video.scores["micro_minmax"][pick.row]
