@@ -139,7 +139,7 @@ def test_a_backend_of_a_later_version_is_passed_over(bundle: Path) -> None:
 
 def test_other_scores_than_sealed_stop_even_auto(bundle: Path) -> None:
     expected = np.load(bundle / "golden/components.npy")
-    expected[1, 0] += 0.25
+    expected[0, 0] += 0.25
     np.save(bundle / "golden/components.npy", expected)
     seal(bundle, manifest_values())
     with pytest.raises(
