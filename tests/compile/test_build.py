@@ -1,0 +1,344 @@
+"""The whole command on a tiny model: what ships, what loses and why, and that every failure leaves nothing behind."""
+
+import errno
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from tests.compile.tiny import CARD, SPEC, FilmSource, TinyScorer, film
+from vadfast.cli import exit_code_of
+from vadfast.compile import build as build_module
+from vadfast.compile import build_bundle
+from vadfast.compile.__main__ import command
+from vadfast.compile.backends import Backend, Precision, refusal
+from vadfast.compile.backends.onnxruntime import ONNXRuntimeBackend
+from vadfast.compile.plan import Options
+from vadfast.compile.race import Timing
+from vadfast.data.datasets import Dataset, Video
+from vadfast.errors import GateError, UsageError
+from vadfast.runtime.bundle import open_bundle
+from vadfast.runtime.engine import cpu_features, open_engine
+from vadfast.runtime.score import run_chain
+from vadfast.runtime.session import raw_scores
+
+QUICK = Options(rounds=3, gate_windows=48)
+
+
+@pytest.fixture
+def run(tmp_path: Path, scorer: TinyScorer, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run directory whose model is the tiny scorer and whose data are films in memory."""
+    labels = np.repeat(np.array([0, 1, 0], np.uint8), 20)
+    train = tuple(
+        Video(
+            name=f"train {i}",
+            source=FilmSource(f"train {i}", film(200, seed=i)),
+            labels=None,
+            masks=None,
+        )
+        for i in range(2)
+    )
+    test = (
+        Video(
+            name="test",
+            source=FilmSource("test", film(60, seed=9, labels=labels)),
+            labels=labels,
+            masks=None,
+        ),
+    )
+    dataset = Dataset(kind="folder", root=tmp_path, train=train, test=test, label_source="made")
+    model = SimpleNamespace(
+        method="tiny",
+        scorer=scorer,
+        input=SPEC,
+        components=CARD.components,
+        paper_chain=CARD.paper_chain,
+        causal_chain=CARD.causal_chain,
+        checkpoint_sha256="0" * 64,
+        data=SimpleNamespace(root=tmp_path, kind="folder", holdout=0.4),
+    )
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for name in ("model.safetensors", "run.toml"):
+        (folder / name).write_bytes(b"stands in")
+    monkeypatch.setattr("vadfast.models.registry.load_run", lambda _: model)
+    monkeypatch.setattr("vadfast.compile.plan.load_dataset", lambda *_: dataset)
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "scratch"))
+    (tmp_path / "scratch").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", None)
+    return folder
+
+
+@pytest.fixture
+def no_inductor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spares the seconds of C++ compilation where it is not the point."""
+
+    def refused(backend: Backend, precision: Precision) -> str | None:
+        return (
+            "cannot be built here: no C++ compiler"
+            if backend.name == "inductor"
+            else refusal(backend, precision)
+        )
+
+    monkeypatch.setattr(build_module, "refusal", refused)
+
+
+@pytest.mark.usefixtures("no_inductor")
+def test_the_bundle_opens_runs_and_holds_what_the_report_says(run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "a.vad"
+    report = build_bundle(run, out, QUICK)
+    rows = {(row.backend, row.precision): row for row in report.race}
+    assert set(rows) == {
+        ("eager", "fp32"),
+        ("inductor", "fp32"),
+        ("onnxruntime", "fp32"),
+        ("openvino", "fp32"),
+        ("openvino", "bf16"),
+    }
+    assert not rows["eager", "fp32"].shipped
+    if "bf16" not in cpu_features():
+        assert (
+            rows["openvino", "bf16"].reason == "cannot run here: this CPU has no bf16 instructions"
+        )
+    assert not list((tmp_path / "scratch").glob("vadfast-compile-*"))
+
+    bundle = open_bundle(out)
+    medians = [artefact.median_ms for artefact in bundle.manifest.artefacts]
+    assert medians == sorted(medians)
+    assert {a.backend for a in bundle.manifest.artefacts} == {"openvino", "onnxruntime"}
+    for backend in ("openvino", "onnxruntime"):
+        open_engine(bundle, backend=backend).close()  # runs the golden self-test
+    assert bundle.manifest.gate["labels"] == "labels made"
+    assert report.gate["n_labelled"] == 24
+    assert all(c["passed"] for c in report.gate["candidates"])
+
+
+@pytest.mark.usefixtures("no_inductor")
+def test_the_threshold_comes_from_the_held_out_frames_and_the_winner(
+    run: Path, tmp_path: Path
+) -> None:
+    build_bundle(run, tmp_path / "a.vad", QUICK)
+    bundle = open_bundle(tmp_path / "a.vad")
+    manifest = bundle.manifest
+    engine = open_engine(bundle)
+    scores = []
+    for i in range(2):
+        tail = FilmSource("tail", film(200, seed=i)[120:])
+        parts = np.stack([raw.components for raw in raw_scores(engine, SPEC, tail)])
+        scores.append(
+            run_chain(manifest.causal_chain, manifest.components, parts, manifest.calibration)
+        )
+    assert manifest.calibration.n_frames == 2 * (80 - 2)
+    assert manifest.alert.threshold == pytest.approx(np.quantile(np.concatenate(scores), 0.995))
+
+
+@pytest.mark.usefixtures("no_inductor")
+@pytest.mark.parametrize(
+    ("fast", "slow"), [("openvino", "onnxruntime"), ("onnxruntime", "openvino")]
+)
+def test_the_fastest_is_first_whichever_it_is(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fast: str, slow: str
+) -> None:
+    ms = {fast: 1.0, slow: 2.0, "eager": 0.1}
+
+    def race(engines: list[SimpleNamespace], *_: object, **__: object) -> list[Timing]:
+        return [Timing(ms[e.backend], ms[e.backend], ms[e.backend], ()) for e in engines]
+
+    monkeypatch.setattr(build_module, "race", race)
+    report = build_bundle(run, tmp_path / "a.vad", QUICK)
+    # Eager is faster still, but was not asked for and needs torch.
+    assert [a.backend for a in open_bundle(tmp_path / "a.vad").manifest.artefacts] == [fast, slow]
+    row = next(row for row in report.race if row.backend == fast and row.shipped)
+    assert row.reason == "the fastest that passed"
+
+
+@pytest.mark.usefixtures("no_inductor")
+def test_one_that_fails_the_gate_does_not_ship(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _spoil(monkeypatch, lambda backend: backend == "onnxruntime")
+    report = build_bundle(run, tmp_path / "a.vad", QUICK)
+    assert [a.backend for a in open_bundle(tmp_path / "a.vad").manifest.artefacts] == ["openvino"]
+    row = next(row for row in report.race if row.backend == "onnxruntime")
+    assert "fails the gate: psnr is off by 1 dB, allowed 0.01" in row.reason
+
+
+@pytest.mark.usefixtures("no_inductor")
+def test_all_failing_is_exit_3_and_the_old_bundle_stays(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "a.vad"
+    build_bundle(run, out, QUICK)
+    before = (out / "manifest.json").read_bytes()
+    _spoil(monkeypatch, lambda backend: backend != "eager")
+    with pytest.raises(GateError, match="nothing was written"):
+        build_bundle(run, out, QUICK)
+    arguments = [str(run), "--out", str(out), "--rounds", "3", "--gate-windows", "24"]
+    assert exit_code_of(command, name="compile", arguments=arguments) == 3
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "Traceback" not in captured.err
+    assert (out / "manifest.json").read_bytes() == before
+    assert {p.name for p in tmp_path.iterdir()} == {"run", "a.vad", "scratch"}
+    assert not list((tmp_path / "scratch").glob("vadfast-compile-*"))
+
+
+@pytest.mark.usefixtures("no_inductor")
+def test_a_full_disk_leaves_nothing(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    monkeypatch.setattr("vadfast.compile.backends.eager.copy_into", lambda *_: None)
+    arguments = [
+        str(run),
+        "--out",
+        str(tmp_path / "a.vad"),
+        "--rounds",
+        "3",
+        "--gate-windows",
+        "24",
+    ]
+    assert exit_code_of(command, name="compile", arguments=arguments) == 1
+    assert "the disk is full" in capsys.readouterr().err
+    assert {p.name for p in tmp_path.iterdir()} == {"run", "scratch"}
+
+
+def test_torch_backends_are_peers_until_asked_for(run: Path, tmp_path: Path) -> None:
+    report = build_bundle(
+        run, tmp_path / "a.vad", Options(rounds=3, gate_windows=24, ship=("inductor", "eager"))
+    )
+    assert {row.backend for row in report.race if row.shipped} == {"inductor", "eager"}
+    peers = [
+        row
+        for row in report.race
+        if row.backend in ("openvino", "onnxruntime") and row.precision == "fp32"
+    ]
+    assert all(row.median_ms is not None and not row.shipped for row in peers)
+    bundle = open_bundle(tmp_path / "a.vad")
+    assert {a.backend for a in bundle.manifest.artefacts} == {"inductor", "eager"}
+    assert {"artefacts/inductor/model.pt2", "artefacts/eager/run.toml"} <= set(
+        bundle.manifest.files
+    )
+    for backend in ("inductor", "eager"):
+        open_engine(bundle, backend=backend).close()
+
+
+@pytest.mark.usefixtures("no_inductor")
+def test_json_has_the_agreed_keys_and_stdout_is_clean(
+    run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [
+        str(run),
+        "--out",
+        str(tmp_path / "a.vad"),
+        "--rounds",
+        "3",
+        "--gate-windows",
+        "24",
+        "--json",
+        "-",
+    ]
+    assert exit_code_of(command, name="compile", arguments=arguments) == 0
+    document = json.loads(capfd.readouterr().out)
+    assert {"bundle", "eager_ms", "race", "gate", "load"} <= set(document)
+    keys = {"backend", "precision", "batch", "median_ms", "lo_ms", "hi_ms", "max_score_error"}
+    keys |= {"delta_auc", "shipped", "reason"}
+    for row in document["race"]:
+        assert keys <= set(row)
+    assert document["bundle"] == str(tmp_path / "a.vad")
+
+
+@pytest.mark.usefixtures("no_inductor")
+def test_the_table_names_losers_and_bounds(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    arguments = [
+        str(run),
+        "--out",
+        str(tmp_path / "a.vad"),
+        "--rounds",
+        "3",
+        "--gate-windows",
+        "24",
+    ]
+    assert exit_code_of(command, name="compile", arguments=arguments) == 0
+    out = capsys.readouterr().out
+    for words in (
+        "the fastest that passed",
+        "no C++ compiler",
+        "load average",
+        "fp32: score error 0.01 dB",
+        "alert:",
+    ):
+        assert words in out
+
+
+def test_a_dry_run_writes_nothing(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        exit_code_of(
+            command,
+            name="compile",
+            arguments=[str(run), "--out", str(tmp_path / "a.vad"), "--dry-run"],
+        )
+        == 0
+    )
+    out = capsys.readouterr().out
+    assert "would write the bundle" in out
+    assert "candidate openvino fp32: may ship" in out
+    assert "calibration: 156 frames" in out
+    assert {p.name for p in tmp_path.iterdir()} == {"run", "scratch"}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (
+            Options(ship=("tensorrt",)),
+            "--ship: must be among eager, inductor, onnxruntime, openvino, got 'tensorrt'",
+        ),
+        (Options(ship=()), "--ship: .* got 'nothing'"),
+        (Options(precision="fp16"), "--precision: must be among auto, fp32, bf16, got 'fp16'"),
+        (Options(target="tpu"), "--target: must be among auto, cpu, got 'tpu'"),
+    ],
+)
+def test_unknown_words_are_usage_errors(
+    run: Path, tmp_path: Path, options: Options, words: str
+) -> None:
+    with pytest.raises(UsageError, match=words):
+        build_bundle(run, tmp_path / "a.vad", options)
+
+
+def test_too_little_normal_video_is_a_usage_error(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vadfast.data.holdout.held_out", lambda *_: [])
+    with pytest.raises(UsageError, match="give normal video of the scene by --calibrate DIR"):
+        build_bundle(run, tmp_path / "a.vad", QUICK)
+
+
+def _spoil(monkeypatch: pytest.MonkeyPatch, which: Callable[[str], bool]) -> None:
+    """Makes the scores of some backends wrong by 1 dB, as a bad engine would."""
+    score_runs = build_module.score_runs
+
+    def spoilt(engine: SimpleNamespace, *rest: object) -> object:
+        scored = score_runs(engine, *rest)  # type: ignore[arg-type]
+        if which(engine.backend):
+            scored.components[:] = [c + np.float32(1) for c in scored.components]
+        return scored
+
+    monkeypatch.setattr(build_module, "score_runs", spoilt)
+
+
+def test_a_missing_package_is_a_reason_not_a_crash(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    assert refusal(ONNXRuntimeBackend(), "fp32") == "onnxruntime is not installed"

@@ -1,0 +1,61 @@
+"""The race: alternating, fair to tiny models, and honest about its spread."""
+
+import time
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vadfast.compile.progress import steps
+from vadfast.compile.race import N_WARM_UP, race, summarise
+from vadfast.runtime.engine import Outputs
+
+WINDOWS = [np.zeros((1, 3, 8, 8, 3), np.uint8)]
+
+
+class _Sleeper:
+    backend, precision, batch = "sleeper", "fp32", 1
+
+    def __init__(self, name: str, seconds: float, log: list[str]) -> None:
+        self.name, self.seconds, self.log = name, seconds, log
+
+    def __call__(self, frames: npt.NDArray[np.uint8]) -> Outputs:
+        self.log.append(self.name)
+        time.sleep(self.seconds)
+        return Outputs(np.zeros((1, 1), np.float32), np.zeros((1, 1, 1), np.float32))
+
+    def close(self) -> None:
+        pass
+
+
+def test_engines_take_turns_and_the_order_rotates() -> None:
+    log: list[str] = []
+    engines = [_Sleeper("a", 0.03, log), _Sleeper("b", 0.045, log)]
+    with steps("race", 8) as bar:
+        a, b = race(engines, WINDOWS, rounds=3, steps=bar)
+    warm = (N_WARM_UP + 1) * 2
+    assert log[warm:] == ["a", "b", "b", "a", "a", "b"]
+    assert 30 <= a.median_ms < b.median_ms
+    assert a.lo_ms <= a.median_ms <= a.hi_ms
+
+
+def test_a_tiny_model_is_called_many_times_a_turn() -> None:
+    log: list[str] = []
+    with steps("race", 4) as bar:
+        (timing,) = race([_Sleeper("a", 0.001, log)], WINDOWS, rounds=3, steps=bar)
+    assert len(log) > 3 * 4
+    assert timing.median_ms < 20
+
+
+@given(st.lists(st.floats(0.01, 1e4), min_size=3, max_size=30))
+def test_the_interval_holds_the_median_and_lies_within_the_times(times: list[float]) -> None:
+    timing = summarise(times)
+    assert min(times) <= timing.lo_ms <= timing.median_ms * (1 + 1e-12)
+    assert timing.median_ms * (1 - 1e-12) <= timing.hi_ms <= max(times)
+    assert timing == summarise(times)
+
+
+def test_an_outlier_does_not_move_the_median() -> None:
+    assert summarise([10.0] * 9 + [1000.0]).median_ms == pytest.approx(10.0)

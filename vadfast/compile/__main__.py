@@ -1,0 +1,80 @@
+"""``python -m vadfast.compile RUN --out NAME.vad``: a training run becomes a bundle without torch."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vadfast.cli import Debug, JsonFile, run_command
+
+
+def command(
+    run: Annotated[Path, typer.Argument(help="Run directory written by vadfast.train.")],
+    out: Annotated[Path, typer.Option(help="The bundle to write; an existing bundle is replaced.")],
+    target: Annotated[str, typer.Option(help="Where it will run: auto or cpu.")] = "auto",
+    precision: Annotated[
+        str, typer.Option(help="auto (the fastest that passes the gate), fp32 or bf16.")
+    ] = "auto",
+    calibrate: Annotated[
+        Path | None, typer.Option(help="Normal video; default: what training held out.")
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Labelled set for the AUC of the gate; default: the run's own."),
+    ] = None,
+    ship: Annotated[
+        str,
+        typer.Option(
+            help="What may ship: openvino, onnxruntime, inductor, eager (the last two need torch)."
+        ),
+    ] = "openvino,onnxruntime",
+    rounds: Annotated[int, typer.Option(min=3, help="Rounds of the race.")] = 15,
+    gate_windows: Annotated[
+        int, typer.Option(min=24, help="Real windows that the gate compares with eager float32.")
+    ] = 96,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads; default: each engine's own.")
+    ] = None,
+    json_file: JsonFile = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done, and stop.")
+    ] = False,
+    debug: Debug = False,
+) -> None:
+    """Exports a trained model, races the engines of this machine, gates and calibrates them, and writes a bundle."""
+    from rich.console import Console
+
+    from vadfast.atomic import write_text
+    from vadfast.compile.build import Options, build_bundle, plan_build
+    from vadfast.compile.report import print_report
+
+    options = Options(
+        target=target,
+        precision=precision,
+        calibrate=calibrate,
+        data=data,
+        ship=tuple(name.strip() for name in ship.split(",") if name.strip()),
+        rounds=rounds,
+        gate_windows=gate_windows,
+        threads=threads,
+    )
+    if dry_run:
+        for line in plan_build(run, out, options).words():
+            typer.echo(line)
+        return
+    report = build_bundle(run, out, options)
+    document = json.dumps(report.to_json(), indent=2) + "\n"
+    if json_file == Path("-"):
+        typer.echo(document, nl=False)
+        return
+    if json_file is not None:
+        write_text(json_file, document)
+    print_report(report, Console(highlight=False))
+    typer.echo(
+        f"wrote {out} ({report.size / 1e6:.1f} MB); next: python -m vadfast.score {out} VIDEO"
+    )
+
+
+if __name__ == "__main__":
+    run_command(command, name="compile")

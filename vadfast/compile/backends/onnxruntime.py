@@ -1,0 +1,25 @@
+"""ONNX Runtime on the CPU: reads model.onnx as it is; its CPU kernels compute in float32 only."""
+
+from vadfast.compile.backends import Precision, Workshop
+from vadfast.runtime.engine import Engine
+
+
+class ONNXRuntimeBackend:
+    """One session, default optimisations: pinning the batch, or no spinning, measured no faster than these."""
+
+    name = "onnxruntime"
+    precisions: tuple[Precision, ...] = ("fp32",)
+    path = "model.onnx"
+    packages: tuple[str, ...] = ("onnxruntime",)
+
+    def can_run(self, precision: Precision) -> str | None:
+        """Runs on every CPU that its wheel installs on."""
+        return None
+
+    def build(self, workshop: Workshop, precision: Precision, batch: int) -> Engine:
+        """Opens the exported model."""
+        from vadfast.runtime.engines.onnxruntime import ONNXRuntimeEngine
+
+        return ONNXRuntimeEngine.load(
+            workshop.folder / self.path, precision=precision, batch=batch, threads=workshop.threads
+        )

@@ -1,0 +1,341 @@
+"""The compile run from end to end: plan, export, race, gate, calibrate, seal.
+
+Everything is decided on this machine's own numbers: what ships is what passed the gate, the fastest
+first. Nothing appears under ``--out`` before all of it is done.
+"""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from vadfast.cli import talk
+from vadfast.compile.backends import (
+    PRECISIONS,
+    Backend,
+    Precision,
+    Workshop,
+    all_backends,
+    refusal,
+    versions,
+)
+from vadfast.compile.bundle import (
+    GOLDEN,
+    MINIMUM_RUNTIME,
+    GoldenWindows,
+    check_target,
+    choose_golden,
+    write_bundle,
+)
+from vadfast.compile.calibrate import FEW_FRAMES, calibrate, score_normal
+from vadfast.compile.export import export_onnx
+from vadfast.compile.gate import Scorecard, Scored, Verdict, bounds_of, judge, score_runs
+from vadfast.compile.plan import Options, Plan, plan_build
+from vadfast.compile.progress import steps
+from vadfast.compile.race import Timing, load_average, race
+from vadfast.compile.report import Report, Row, race_table
+from vadfast.compile.windows import Run, read_run
+from vadfast.errors import BackendError, GateError, SourceError
+from vadfast.models.eager import EagerEngine
+from vadfast.runtime.engine import Engine
+from vadfast.runtime.manifest import FORMAT_VERSION, AlertRule, Artefact, Calibration, Manifest
+
+__all__ = ["Options", "build_bundle", "plan_build"]
+
+BATCH = (
+    1  # one camera's frames come one by one; a ladder of batches belongs to the many-camera service
+)
+
+
+@dataclass(slots=True)
+class _Candidate:
+    backend: Backend
+    precision: Precision
+    may_ship: bool
+    engine: Engine | None = None
+    reason: str = ""
+    timing: Timing | None = None
+    verdict: Verdict | None = None
+
+    @property
+    def median_ms(self) -> float:
+        assert self.timing is not None
+        return self.timing.median_ms
+
+    @property
+    def passed(self) -> bool:
+        return self.verdict is not None and not self.verdict.faults
+
+
+def build_bundle(run: Path, out: Path, options: Options | None = None) -> Report:
+    """Compiles the training run ``run`` into the bundle ``out`` and returns the report.
+
+    Raises:
+        UsageError: the run, the data or ``out`` is not usable, or there is too little normal video.
+        BuildError: the model cannot be exported.
+        GateError: no candidate that may ship keeps the scores; nothing is written.
+    """
+    plan = plan_build(run, out, options or Options())
+    check_target(out)
+    # Before the minutes of work: a component whose unit has no bound cannot be gated.
+    bounds_of("fp32", plan.model.components)
+    with tempfile.TemporaryDirectory(prefix="vadfast-compile-") as scratch:
+        return _build(plan, Path(scratch))
+
+
+def _build(plan: Plan, folder: Path) -> Report:
+    model, options = plan.model, plan.options
+    runs = _read_runs(plan)
+    talk.print(f"exporting {model.method} ({_size_words(plan)}) to ONNX")
+    heatmap = export_onnx(model.scorer, model.input, folder / "model.onnx")
+    workshop = Workshop(model.scorer, model.input, plan.run, folder, options.threads)
+    candidates = _candidates(plan, workshop)
+    running = [c for c in candidates if c.engine is not None]
+    eager = next(c for c in running if c.backend.name == "eager")
+
+    load = load_average()
+    _race(running, runs, options.rounds)
+    load_after = load_average()
+    truth = _gate(
+        running, eager, runs, Scorecard(model.components, model.paper_chain, model.causal_chain)
+    )
+    shipped = _choose(candidates)
+    rows = tuple(_row(c, shipped) for c in candidates)
+    gate = _gate_record(plan, runs, candidates)
+    if not shipped:
+        talk.print(race_table(rows, eager.median_ms, load=(load, load_after)))
+        raise GateError(
+            f"--ship: one of {', '.join(options.ship)} must keep the scores of eager float32, none does "
+            f"({'; '.join(f'{r.backend} {r.precision}: {r.reason}' for r in rows if r.backend in options.ship)}); "
+            "nothing was written; try --precision fp32 or --ship eager"
+        )
+
+    calibration, alert = _calibrate(plan, shipped[0])
+    golden = choose_golden(runs, truth.components, median_ms=shipped[0].median_ms)
+    manifest = _manifest(plan, heatmap, calibration, alert, shipped, gate, rows)
+    sealed = _write(plan, manifest, folder, shipped, golden)
+    for candidate in running:
+        assert candidate.engine is not None
+        candidate.engine.close()
+    return Report(
+        bundle=plan.out,
+        eager_ms=eager.median_ms,
+        race=rows,
+        gate=gate,
+        load=load,
+        load_after=load_after,
+        calibration=calibration.model_dump(),
+        alert=alert.model_dump(),
+        size=sum(record.size for record in sealed.files.values()),
+    )
+
+
+def _read_runs(plan: Plan) -> list[Run]:
+    runs = [
+        run for planned in plan.runs if (run := read_run(planned, plan.model.input)) is not None
+    ]
+    if not any(run.labels is None for run in runs):
+        raise SourceError(
+            f"--calibrate: {plan.normal_words} must give windows of {plan.model.input.n_frames} frames, got none; "
+            "give a folder of longer normal video"
+        )
+    return runs
+
+
+def _candidates(plan: Plan, workshop: Workshop) -> list[_Candidate]:
+    wanted = PRECISIONS if plan.options.precision == "auto" else (plan.options.precision,)
+    candidates = []
+    for backend in all_backends():
+        for precision in backend.precisions:
+            if (
+                precision not in wanted and backend.name != "eager"
+            ):  # eager is what all others are compared with
+                continue
+            candidate = _Candidate(
+                backend, precision, backend.name in plan.options.ship and precision in wanted
+            )
+            candidate.reason = refusal(backend, precision) or ""
+            if not candidate.reason:
+                talk.print(f"building {backend.name} {precision}")
+                try:
+                    candidate.engine = backend.build(workshop, precision, BATCH)
+                except BackendError as error:
+                    candidate.reason = str(error)
+            candidates.append(candidate)
+    return candidates
+
+
+def _race(running: Sequence[_Candidate], runs: Sequence[Run], rounds: int) -> None:
+    windows = [run.window(len(run) // 2) for run in runs]
+    engines = [c.engine for c in running if c.engine is not None]
+    with steps("race", len(engines) * (rounds + 1)) as bar:
+        timings = race(engines, windows, rounds=rounds, steps=bar)
+    for candidate, timing in zip(running, timings, strict=True):
+        candidate.timing = timing
+
+
+def _gate(
+    running: Sequence[_Candidate], eager: _Candidate, runs: Sequence[Run], card: Scorecard
+) -> Scored:
+    n_windows = sum(len(run) for run in runs)
+    with steps("gate", n_windows * len(running)) as bar:
+        assert isinstance(eager.engine, EagerEngine)
+        truth = score_runs(eager.engine, runs, bar)
+        for candidate in running:
+            assert candidate.engine is not None
+            scored = truth if candidate is eager else score_runs(candidate.engine, runs, bar)
+            candidate.verdict = judge(scored, truth, runs, card, candidate.precision)
+    return truth
+
+
+def _choose(candidates: Sequence[_Candidate]) -> list[_Candidate]:
+    """Everything that may ship and passed, fastest first: the runtime takes the first that the machine at hand can run.
+
+    So a bf16 winner is followed by the best fp32 one, for a CPU without bf16, and OpenVINO by ONNX Runtime where only one of
+    them is installed; both read the same model.onnx, so the second costs nothing.
+    """
+    return sorted((c for c in candidates if c.may_ship and c.passed), key=lambda c: c.median_ms)
+
+
+def _row(candidate: _Candidate, shipped: Sequence[_Candidate]) -> Row:
+    row = Row(candidate.backend.name, candidate.precision, BATCH, reason=candidate.reason)
+    if candidate.timing is None or candidate.verdict is None:
+        return row
+    timing, verdict = candidate.timing, candidate.verdict
+    if verdict.faults:
+        reason = "fails the gate: " + "; ".join(verdict.faults)
+    elif candidate in shipped:
+        place = shipped.index(candidate) + 1
+        reason = (
+            "the fastest that passed"
+            if place == 1
+            else f"choice {place}, where those before it cannot run"
+        )
+    else:
+        role = "the reference" if candidate.backend.name == "eager" else "peer"
+        torch = ", with torch" if "torch" in candidate.backend.packages else ""
+        reason = f"{role}; --ship {candidate.backend.name} would add it{torch}"
+    return replace(
+        row,
+        median_ms=timing.median_ms,
+        lo_ms=timing.lo_ms,
+        hi_ms=timing.hi_ms,
+        max_score_error=verdict.max_score_error,
+        delta_auc=verdict.worst_delta_auc,
+        shipped=candidate in shipped,
+        reason=reason,
+    )
+
+
+def _gate_record(
+    plan: Plan, runs: Sequence[Run], candidates: Sequence[_Candidate]
+) -> dict[str, Any]:
+    return {
+        "n_windows": sum(len(run) for run in runs),
+        "n_labelled": sum(len(run) for run in runs if run.labels is not None),
+        "labels": plan.labels_words,
+        "candidates": [
+            {
+                "backend": c.backend.name,
+                "precision": c.precision,
+                "bounds": bounds_of(c.precision, plan.model.components),
+                "score_error": c.verdict.score_error,
+                "correlation": c.verdict.correlation,
+                "delta_auc": c.verdict.delta_auc,
+                "heatmap_error": c.verdict.heatmap_error,
+                "passed": c.passed,
+                "faults": list(c.verdict.faults),
+            }
+            for c in candidates
+            if c.verdict is not None
+        ],
+    }
+
+
+def _calibrate(plan: Plan, winner: _Candidate) -> tuple[Calibration, AlertRule]:
+    assert winner.engine is not None
+    model = plan.model
+    with steps("calibration", plan.n_normal_frames) as bar:
+        parts = score_normal(winner.engine, model.input, plan.normal, bar)
+    calibration, alert = calibrate(
+        parts, model.components, model.causal_chain, source=plan.normal_words
+    )
+    if calibration.n_frames < FEW_FRAMES:
+        talk.print(
+            f"calibration: only {calibration.n_frames} frames of normal video, so the alert threshold is rough; "
+            f"give {FEW_FRAMES} or more by --calibrate DIR"
+        )
+    return calibration, alert
+
+
+def _manifest(
+    plan: Plan,
+    heatmap: tuple[int, int],
+    calibration: Calibration,
+    alert: AlertRule,
+    shipped: Sequence[_Candidate],
+    gate: dict[str, Any],
+    rows: Sequence[Row],
+) -> Manifest:
+    from vadfast import __version__
+
+    model = plan.model
+    return Manifest(
+        format_version=FORMAT_VERSION,
+        minimum_runtime=MINIMUM_RUNTIME,
+        vadfast_version=__version__,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        method=model.method,
+        checkpoint_sha256=model.checkpoint_sha256,
+        input=model.input,
+        components=model.components,
+        heatmap=heatmap,
+        paper_chain=model.paper_chain,
+        causal_chain=model.causal_chain,
+        calibration=calibration,
+        alert=alert,
+        artefacts=tuple(
+            Artefact(
+                backend=c.backend.name,
+                precision=c.precision,
+                batch=BATCH,
+                path=c.backend.path,
+                versions=versions(c.backend),
+                needs=("bf16",) if c.precision == "bf16" else (),
+                median_ms=c.median_ms,
+                tolerance=bounds_of(c.precision, model.components),
+            )
+            for c in shipped
+        ),
+        golden=GOLDEN,
+        gate=gate,
+        race=tuple(asdict(row) for row in rows),
+        files={},
+    )
+
+
+def _write(
+    plan: Plan,
+    manifest: Manifest,
+    folder: Path,
+    shipped: Sequence[_Candidate],
+    golden: GoldenWindows,
+) -> Manifest:
+    # An artefact may be a file with neighbours (eager: weights and configuration).
+    files = ["model.onnx"]
+    for candidate in shipped:
+        path = Path(candidate.backend.path)
+        if path.parent != Path():
+            files += sorted(
+                p.relative_to(folder).as_posix() for p in (folder / path).parent.iterdir()
+            )
+    talk.print(f"writing {plan.out}")
+    return write_bundle(plan.out, manifest, folder=folder, files=files, golden=golden)
+
+
+def _size_words(plan: Plan) -> str:
+    n_parameters = sum(p.numel() for p in plan.model.scorer.parameters())
+    spec = plan.model.input
+    return f"{n_parameters / 1e6:.2f} M parameters, {spec.n_frames} frames of {spec.width}x{spec.height}"

@@ -1,0 +1,110 @@
+"""Writes a bundle: files first, then the manifest with the hash of each, then its own hash.
+
+The folder appears under its name only when it is complete; an older bundle of that name is replaced
+in the same moment.
+"""
+
+import hashlib
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from vadfast.atomic import atomic_directory
+from vadfast.compile.windows import Run
+from vadfast.errors import UsageError
+from vadfast.runtime.manifest import FileRecord, Golden, Manifest
+
+MANIFEST = "manifest.json"
+MANIFEST_HASH = "manifest.sha256"
+GOLDEN = Golden(frames="golden/frames.npy", components="golden/components.npy")
+
+# The first version of the runtime that reads format 1.
+MINIMUM_RUNTIME = "0.1.0"
+
+MAX_GOLDEN = 8
+MIN_GOLDEN = 2
+# The self-test runs at every load and has its share of the two seconds to the first score.
+_GOLDEN_BUDGET_MS = 800.0
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenWindows:
+    """Real windows and what eager float32 says about them."""
+
+    frames: npt.NDArray[np.uint8]  # [n, T, H, W, 3]
+    components: npt.NDArray[np.float32]  # [n, K]
+
+
+def choose_golden(
+    runs: Sequence[Run], components: Sequence[npt.NDArray[np.float32]], *, median_ms: float
+) -> GoldenWindows:
+    """Takes up to 8 windows, spread over the normal runs; fewer where ``median_ms`` each would make loading slow."""
+    n = int(np.clip(_GOLDEN_BUDGET_MS // median_ms, MIN_GOLDEN, MAX_GOLDEN))
+    places = [(r, i) for r, run in enumerate(runs) if run.labels is None for i in range(len(run))]
+    chosen = [places[(2 * j + 1) * len(places) // (2 * n)] for j in range(n)]
+    return GoldenWindows(
+        np.concatenate([runs[r].window(i) for r, i in chosen]),
+        np.stack([components[r][i] for r, i in chosen]),
+    )
+
+
+def check_target(out: Path) -> None:
+    """Raises UsageError where a bundle could not be written to ``out``, or would replace something that is none."""
+    if out.is_symlink() or (out.exists() and not out.is_dir()):
+        raise UsageError(
+            f"--out: must be a new folder or a bundle to replace, got a file at {out}; choose another name"
+        )
+    if out.is_dir() and any(out.iterdir()) and not (out / MANIFEST).is_file():
+        raise UsageError(
+            f"--out: {out} exists and is not a bundle, so it is not replaced; choose another name"
+        )
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_directory(out.with_name(f"{out.name}.probe")) as probe:
+            (probe / "probe").write_bytes(b"probe")
+    except OSError as error:
+        raise UsageError(
+            f"--out: {out.parent} must be a folder that can be written to, got: {error.strerror}; choose another"
+        ) from error
+    shutil.rmtree(out.with_name(f"{out.name}.probe"))
+
+
+def write_bundle(
+    out: Path, manifest: Manifest, *, folder: Path, files: Sequence[str], golden: GoldenWindows
+) -> Manifest:
+    """Writes ``files`` of ``folder``, the golden windows and the sealed ``manifest`` to ``out``; returns the sealed one."""
+    with atomic_directory(out) as temporary:
+        for name in dict.fromkeys(files):
+            (temporary / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(folder / name, temporary / name)
+        (temporary / GOLDEN.frames).parent.mkdir()
+        np.save(temporary / GOLDEN.frames, golden.frames, allow_pickle=False)
+        np.save(temporary / GOLDEN.components, golden.components, allow_pickle=False)
+        return seal(temporary, manifest)
+
+
+def seal(directory: Path, manifest: Manifest) -> Manifest:
+    """Records every file of ``directory`` in ``manifest``, writes it and its hash there, and returns it."""
+    names = sorted(
+        path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file()
+    )
+    files = {
+        name: _record(directory / name) for name in names if name not in (MANIFEST, MANIFEST_HASH)
+    }
+    sealed = manifest.model_copy(update={"files": files})
+    content = (sealed.model_dump_json(indent=2) + "\n").encode()
+    (directory / MANIFEST).write_bytes(content)
+    (directory / MANIFEST_HASH).write_bytes(
+        f"{hashlib.sha256(content).hexdigest()}  {MANIFEST}\n".encode()
+    )
+    return sealed
+
+
+def _record(path: Path) -> FileRecord:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return FileRecord(sha256=digest, size=path.stat().st_size)

@@ -1,0 +1,102 @@
+"""Calibration: components and causal score on held-out normal video, and the alert rule.
+
+It runs the very engine and the very chain that will run on the camera box, so that the threshold
+means there what it meant here.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from vadfast.compile.progress import Steps
+from vadfast.compile.windows import Tail
+from vadfast.errors import UsageError
+from vadfast.runtime.engine import Engine
+from vadfast.runtime.manifest import (
+    AlertRule,
+    Calibration,
+    Chain,
+    Component,
+    ComponentStatistics,
+    InputSpec,
+)
+from vadfast.runtime.score import run_chain
+from vadfast.runtime.session import raw_scores
+
+MIN_FRAMES = 50  # fewer scored frames say nothing about the tail of a distribution
+# Below this the threshold's quantile lies between the two highest scores: usable, but said.
+FEW_FRAMES = 400
+_QUANTILES = ("0.5", "0.9", "0.95", "0.99", "0.995", "0.999")
+_RAISE_QUANTILE = "0.995"
+_CLEAR_QUANTILE = (
+    "0.95"  # lower than the raise: a score that hovers at the threshold makes one event, not many
+)
+_RAISE_COUNT, _RAISE_WINDOW, _CLEAR_COUNT = 3, 5, 10
+_MAD_TO_SIGMA = 1.4826
+
+
+def score_normal(
+    engine: Engine, spec: InputSpec, tails: Sequence[Tail], steps: Steps
+) -> list[npt.NDArray[np.float32]]:
+    """Returns the components [n, K] of each tail that is at least a window long; ``steps`` advances once a frame."""
+    parts = []
+    for tail in tails:
+        if tail.n_frames is not None and tail.n_frames < spec.n_frames:
+            continue
+        rows = []
+        for raw in raw_scores(engine, spec, tail):
+            rows.append(raw.components)
+            steps.advance()
+        parts.append(np.stack(rows))
+    return parts
+
+
+def calibrate(
+    parts: Sequence[npt.NDArray[np.float32]],
+    components: Sequence[Component],
+    causal_chain: Chain,
+    *,
+    source: str,
+) -> tuple[Calibration, AlertRule]:
+    """Returns the calibration and the alert rule from the components [n, K] of each normal video.
+
+    Raises:
+        UsageError: too few frames, or a component that does not vary.
+    """
+    n = sum(len(part) for part in parts)
+    if n < MIN_FRAMES:
+        raise UsageError(
+            f"--calibrate: must give at least {MIN_FRAMES} scored frames of normal video, got {n} from {source}; "
+            "give a folder of longer normal video, or train with a larger held-out part"
+        )
+    found = statistics(np.concatenate(parts), components)
+    draft = Calibration(source=source, n_frames=n, components=found, score_quantiles={})
+    scores = np.concatenate([run_chain(causal_chain, components, part, draft) for part in parts])
+    quantiles = {q: float(np.quantile(scores, float(q))) for q in _QUANTILES}
+    rule = AlertRule(
+        threshold=quantiles[_RAISE_QUANTILE],
+        clear_threshold=quantiles[_CLEAR_QUANTILE],
+        raise_count=_RAISE_COUNT,
+        raise_window=_RAISE_WINDOW,
+        clear_count=_CLEAR_COUNT,
+    )
+    return draft.model_copy(update={"score_quantiles": quantiles}), rule
+
+
+def statistics(
+    values: npt.NDArray[np.float32], components: Sequence[Component]
+) -> dict[str, ComponentStatistics]:
+    """Returns median and robust scale of each column of ``values`` [n, K]. Raises UsageError where a column is constant."""
+    result = {}
+    for k, component in enumerate(components):
+        column = values[:, k].astype(np.float64)
+        median = float(np.median(column))
+        scale = _MAD_TO_SIGMA * float(np.median(np.abs(column - median)))
+        if not scale > 0:
+            raise UsageError(
+                f"calibrate: {component.name} must vary on normal video, got {median:g} {component.unit} for most of "
+                f"{len(column)} frames; give real normal video by --calibrate DIR"
+            )
+        result[component.name] = ComponentStatistics(median=median, scale=scale)
+    return result

@@ -1,0 +1,101 @@
+"""Exports the one graph (uint8 windows in, components and heat map out) to ONNX, and checks it.
+
+The batch stays symbolic, so one file serves every engine; each engine pins it when it loads.
+"""
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from vadfast.errors import BuildError
+from vadfast.runtime.manifest import InputSpec
+
+# The dynamo exporter specialises a dimension of 1; two windows keep the batch symbolic.
+_EXAMPLE_BATCH = 2
+
+
+def export_onnx(scorer: nn.Module, spec: InputSpec, target: Path) -> tuple[int, int]:
+    """Writes ``scorer`` to ``target`` with its weights inside; returns the size (h, w) of the heat map.
+
+    Raises:
+        BuildError: the graph does not take or return what a scorer must, or cannot be written as ONNX.
+    """
+    frames = torch.randint(
+        0,
+        256,
+        (_EXAMPLE_BATCH, spec.n_frames, spec.height, spec.width, 3),
+        dtype=torch.uint8,
+        generator=torch.Generator().manual_seed(0),
+    )
+    heatmap = _check_scorer(scorer.eval(), frames)
+    try:
+        with torch.no_grad(), warnings.catch_warnings(), _quiet():
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                scorer,
+                (frames,),
+                target,
+                dynamo=True,
+                external_data=False,
+                input_names=["frames"],
+                output_names=["components", "heatmap"],
+                dynamic_shapes=({0: torch.export.Dim("batch")},),
+            )
+    except (
+        RuntimeError,
+        ValueError,
+        NotImplementedError,
+    ) as error:  # OnnxExporterError is a RuntimeError
+        reason = str(error).strip().splitlines()[0]
+        raise BuildError(
+            f"export: the model must be expressible as ONNX, got: {reason}; --debug shows where"
+        ) from error
+    _check_file(target)
+    return heatmap
+
+
+def _check_scorer(scorer: nn.Module, frames: torch.Tensor) -> tuple[int, int]:
+    with torch.inference_mode():
+        components, heatmap = scorer(frames)
+    wanted = f"float32 components [{len(frames)}, K] and heatmap [{len(frames)}, h, w]"
+    for value, n_dims in ((components, 2), (heatmap, 3)):
+        if value.dtype != torch.float32 or value.ndim != n_dims or len(value) != len(frames):
+            raise BuildError(
+                f"export: the scorer must return {wanted}, got {value.dtype} {list(value.shape)}; fix its forward"
+            )
+        if not np.isfinite(value.numpy()).all():
+            raise BuildError(
+                "export: the scorer must return finite numbers, got NaN or infinity; train the run again"
+            )
+    return heatmap.shape[1], heatmap.shape[2]
+
+
+def _check_file(target: Path) -> None:
+    import onnx
+
+    try:
+        onnx.checker.check_model(str(target), full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise BuildError(
+            f"export: {target.name} must be valid ONNX, got: {error}; report this with --debug"
+        ) from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    # The exporter prints its own progress on stdout, which belongs to our results.
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logger.setLevel(level)

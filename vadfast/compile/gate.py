@@ -1,0 +1,201 @@
+"""The accuracy gate: a candidate ships only if it gives the scores of eager float32 on real frames.
+
+The bounds are on what a user sees, scores and AUC, not on tensors. For a PSNR they follow from how
+far a pixel of the prediction may be off:
+
+    PSNR = -10 log10(mse), so an rms error d of the predicted frame (of full scale) moves it by
+    at most (20 / ln 10) * d / sqrt(mse) = 8.7 d * 10^(PSNR / 20) dB
+
+    fp32  d between engines measured 1e-8 ... 1e-7 (reordered sums). 0.01 dB allows d = 1e-5 at
+          40 dB, a 400th of a grey level: two orders of room for another instruction set, while a
+          wrong layout, weight or resize is off by 0.1 dB or more.
+    bf16  8 bits of mantissa give d of about 1e-4; 0.25 dB allows d = 3e-4 at 40 dB.
+
+The same bound is the tolerance of the golden self-test, on whatever machine the bundle is opened.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from vadfast.compile.backends import Precision
+from vadfast.compile.calibrate import statistics
+from vadfast.compile.progress import Steps
+from vadfast.compile.windows import Run
+from vadfast.errors import BuildError
+from vadfast.evaluate.protocols import auc
+from vadfast.runtime.engine import Engine
+from vadfast.runtime.manifest import Calibration, Chain, Component
+from vadfast.runtime.score import run_chain
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How far a candidate of one precision may be from eager float32."""
+
+    score_error: Mapping[str, float]  # by unit: largest |difference| of a component
+    correlation: float  # Pearson, at least
+    auc: float  # largest |difference|; never finer than one pair of frames, the resolution of a sample
+    heatmap: float  # largest |difference| over the largest value
+
+
+BOUNDS: Mapping[Precision, Bounds] = {
+    "fp32": Bounds({"dB": 0.01}, correlation=0.9999, auc=0.0005, heatmap=0.001),
+    "bf16": Bounds({"dB": 0.25}, correlation=0.995, auc=0.003, heatmap=0.1),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Scorecard:
+    """What the model is for, as far as the gate needs it."""
+
+    components: tuple[Component, ...]
+    paper_chain: Chain
+    causal_chain: Chain
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """An engine's answer to all runs."""
+
+    components: list[npt.NDArray[np.float32]]  # per run [n, K]
+    heatmaps: list[npt.NDArray[np.float32]]  # per run [n, h, w]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How a candidate compares with eager float32; ``faults`` empty = it passed.
+
+    Nothing is measured on what is not finite.
+    """
+
+    score_error: dict[str, float]  # by component, in its unit
+    correlation: dict[str, float | None]  # None where the component did not vary
+    delta_auc: dict[
+        str, float
+    ]  # candidate minus eager, by protocol; empty without labels of both classes
+    heatmap_error: float | None  # largest |difference| over the largest value
+    faults: tuple[str, ...]
+
+    @property
+    def max_score_error(self) -> float | None:
+        """Over all components; None where the scores are not numbers."""
+        return max(self.score_error.values(), default=None)
+
+    @property
+    def worst_delta_auc(self) -> float | None:
+        """The signed difference that is largest in size."""
+        return max(self.delta_auc.values(), key=abs, default=None)
+
+
+def score_runs(engine: Engine, runs: Sequence[Run], steps: Steps) -> Scored:
+    """Runs ``engine`` on every window; ``steps`` advances once a window."""
+    scored = Scored([], [])
+    for run in runs:
+        components, heatmaps = [], []
+        for window in run.windows():
+            outputs = engine(window)
+            components.append(outputs.components[0])
+            heatmaps.append(outputs.heatmap[0])
+            steps.advance()
+        scored.components.append(np.stack(components))
+        scored.heatmaps.append(np.stack(heatmaps))
+    return scored
+
+
+def bounds_of(precision: Precision, components: Sequence[Component]) -> dict[str, float]:
+    """Returns the largest score error allowed for each component. Raises BuildError for a unit without a bound."""
+    table = BOUNDS[precision].score_error
+    for component in components:
+        if component.unit not in table:
+            raise BuildError(
+                f"gate: component {component.name!r} must have a unit with a bound ({', '.join(table)}), "
+                f"got {component.unit!r}; add it to BOUNDS in vadfast/compile/gate.py"
+            )
+    return {component.name: table[component.unit] for component in components}
+
+
+def judge(
+    candidate: Scored, eager: Scored, runs: Sequence[Run], card: Scorecard, precision: Precision
+) -> Verdict:
+    """Compares the answers of a candidate with those of eager float32."""
+    got, wanted = np.concatenate(candidate.components), np.concatenate(eager.components)
+    bounds, allowed = BOUNDS[precision], bounds_of(precision, card.components)
+    error: dict[str, float] = {}
+    correlation: dict[str, float | None] = {}
+    faults: list[str] = []
+    if not all(np.isfinite(values).all() for values in (got, *candidate.heatmaps)):
+        return Verdict({}, {}, {}, None, ("its scores or heat maps are not finite",))
+    for k, component in enumerate(card.components):
+        name, unit = component.name, component.unit
+        error[name] = float(np.abs(got[:, k].astype(np.float64) - wanted[:, k]).max())
+        correlation[name] = r = _pearson(got[:, k], wanted[:, k])
+        if error[name] > allowed[name]:
+            faults.append(f"{name} is off by {error[name]:.3g} {unit}, allowed {allowed[name]:g}")
+        if r is not None and r < bounds.correlation:
+            faults.append(f"{name} correlates by {r:.5f}, at least {bounds.correlation:g}")
+    deltas, resolution = _auc_changes(candidate, eager, runs, card)
+    for protocol, delta in deltas.items():
+        if abs(delta) > max(bounds.auc, resolution) * (1 + 1e-9):
+            faults.append(
+                f"AUC {protocol} changes by {delta:+.4f}, allowed {max(bounds.auc, resolution):.4f}"
+            )
+    heatmap_error = _heatmap_error(candidate, eager)
+    if heatmap_error > bounds.heatmap:
+        faults.append(
+            f"its heat map is off by {heatmap_error:.3g} of the largest value, allowed {bounds.heatmap:g}"
+        )
+    return Verdict(error, correlation, deltas, heatmap_error, tuple(faults))
+
+
+def _pearson(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> float | None:
+    if np.ptp(a) == 0 or np.ptp(b) == 0:
+        return None
+    return float(np.corrcoef(a.astype(np.float64), b.astype(np.float64))[0, 1])
+
+
+def _auc_changes(
+    candidate: Scored, eager: Scored, runs: Sequence[Run], card: Scorecard
+) -> tuple[dict[str, float], float]:
+    labelled = [i for i, run in enumerate(runs) if run.labels is not None]
+    labels = np.concatenate([np.zeros(0, np.uint8), *(runs[i].labels for i in labelled)])
+    n_abnormal = int(labels.sum())
+    if n_abnormal in (0, len(labels)):
+        return {}, 0.0
+    normal = [i for i in range(len(runs)) if i not in labelled] or labelled
+    calibration = Calibration(
+        source="the gate's own normal windows",
+        n_frames=sum(len(runs[i]) for i in normal),
+        components=statistics(
+            np.concatenate([eager.components[i] for i in normal]), card.components
+        ),
+        score_quantiles={},
+    )
+    raw = Chain(steps=(), weights=card.paper_chain.weights)
+    deltas = {}
+    for protocol, chain in (
+        ("micro_minmax", card.paper_chain),
+        ("micro_raw", raw),
+        ("causal", card.causal_chain),
+    ):
+        values = []
+        for scored in (candidate, eager):
+            parts = [
+                run_chain(chain, card.components, scored.components[i], calibration)
+                for i in labelled
+            ]
+            value = auc(labels, np.concatenate(parts))
+            assert value is not None  # both classes are there
+            values.append(value)
+        deltas[protocol] = values[0] - values[1]
+    return deltas, 1.0 / (n_abnormal * (len(labels) - n_abnormal))
+
+
+def _heatmap_error(candidate: Scored, eager: Scored) -> float:
+    peak = max(float(np.abs(h).max()) for h in eager.heatmaps)
+    worst = max(
+        float(np.abs(a - b).max()) for a, b in zip(candidate.heatmaps, eager.heatmaps, strict=True)
+    )
+    return worst / peak if peak > 0 else worst

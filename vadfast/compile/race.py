@@ -1,0 +1,89 @@
+"""The race: all candidates take turns on the same windows, so that load slows all of them alike.
+
+Each round runs every candidate once, in an order that rotates; the result is the median over rounds
+with a bootstrap interval.
+"""
+
+import math
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from vadfast.compile.progress import Steps
+from vadfast.runtime.engine import Engine
+
+N_WARM_UP = 2
+# A turn lasts at least this long: a tiny model is called several times in it, because one call of
+# 100 us is mostly the clock, cold caches and the threads of the candidate before.
+_TURN_MS = 20.0
+_N_RESAMPLES = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Milliseconds per call: the median over rounds and its 95 % interval."""
+
+    median_ms: float
+    lo_ms: float
+    hi_ms: float
+    round_ms: tuple[float, ...]
+
+
+def race(
+    engines: Sequence[Engine],
+    windows: Sequence[npt.NDArray[np.uint8]],
+    *,
+    rounds: int,
+    steps: Steps,
+) -> list[Timing]:
+    """Returns the timing of each engine, in order; ``steps`` advances ``len(engines) * (rounds + 1)`` times.
+
+    Args:
+        engines: what to time.
+        windows: uint8 [batch, T, H, W, 3] each, contiguous; call i of every engine gets window i (cyclically).
+        rounds: how often each engine has its turn.
+        steps: where progress is shown.
+    """
+    turns = []
+    for engine in engines:
+        for i in range(N_WARM_UP):
+            engine(windows[i % len(windows)])
+        turns.append(max(1, math.ceil(_TURN_MS / _turn(engine, windows, 0, 1))))
+        steps.advance()
+    times: list[list[float]] = [[] for _ in engines]
+    for r in range(rounds):
+        for i in range(len(engines)):
+            k = (i + r) % len(engines)
+            if (
+                turns[k] > 1
+            ):  # short calls feel the candidate before: its spinning threads, its lines in the cache
+                engines[k](windows[r % len(windows)])
+            times[k].append(_turn(engines[k], windows, r, turns[k]))
+            steps.advance()
+    return [summarise(t) for t in times]
+
+
+def summarise(round_ms: Sequence[float]) -> Timing:
+    """Returns the median and its 95 % percentile-bootstrap interval; the same times give the same interval."""
+    times = np.asarray(round_ms, dtype=np.float64)
+    resamples = np.random.default_rng(0).choice(times, size=(_N_RESAMPLES, len(times)))
+    lo, hi = np.quantile(np.median(resamples, axis=1), [0.025, 0.975])
+    return Timing(float(np.median(times)), float(lo), float(hi), tuple(times.tolist()))
+
+
+def load_average() -> float:
+    """Returns how many processes wanted a CPU during the last minute."""
+    return os.getloadavg()[0]
+
+
+def _turn(
+    engine: Engine, windows: Sequence[npt.NDArray[np.uint8]], first: int, n_calls: int
+) -> float:
+    start = time.perf_counter()
+    for i in range(first, first + n_calls):
+        engine(windows[i % len(windows)])
+    return (time.perf_counter() - start) * 1e3 / n_calls
