@@ -1,0 +1,88 @@
+"""The command line: ``vadfast NAME ...`` is ``python -m vadfast.NAME ...``; here is what all commands share.
+
+A command is one typed function. ``run_command`` makes a process of it: an error that vadfast raises on purpose becomes one
+sentence on stderr and its exit code; a traceback appears only with ``--debug``.
+"""
+
+import errno
+import importlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+
+from vadfast.errors import UsageError, VadfastError
+
+COMMANDS = ("train", "evaluate", "compile", "score", "demo")
+
+# Talk and progress go to stderr, results to stdout: a script can pipe one and a person still reads the other.
+talk = Console(stderr=True, highlight=False, soft_wrap=True)
+
+_debug = False
+
+
+def _set_debug(value: bool) -> bool:
+    global _debug
+    _debug = _debug or value
+    return value
+
+
+Debug = Annotated[
+    bool,
+    typer.Option("--debug", help="Show the traceback of an error.", callback=_set_debug, is_eager=True),
+]
+JsonFile = Annotated[
+    Path | None, typer.Option("--json", help="Write the results as JSON to this file ('-': standard output).")
+]
+
+
+def run_command(function: Callable[..., Any], *, name: str, arguments: list[str] | None = None) -> NoReturn:
+    """Runs ``function`` as the command ``name`` and exits the process with its code."""
+    sys.exit(exit_code_of(function, name=name, arguments=arguments))
+
+
+def exit_code_of(function: Callable[..., Any], *, name: str, arguments: list[str] | None = None) -> int:
+    """Runs ``function`` as the command ``name``; returns 0, the error's exit code, or 130 after Ctrl-C."""
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]})
+    app.command()(function)
+    try:
+        app(args=arguments, prog_name=f"vadfast {name}")
+    except SystemExit as stop:  # the ordinary end; click's own usage errors arrive so too, already printed
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except (VadfastError, OSError) as error:
+        if _debug:
+            raise
+        talk.print(f"[bold red]error:[/] {_sentence(error)}", markup=True)
+        return error.exit_code if isinstance(error, VadfastError) else 1
+    except KeyboardInterrupt:
+        talk.print("stopped by Ctrl-C")
+        return 130
+    return 0
+
+
+def _sentence(error: BaseException) -> str:
+    from rich.markup import escape
+
+    if isinstance(error, OSError) and not isinstance(error, VadfastError):
+        where = f" {error.filename}" if error.filename else ""
+        if error.errno == errno.ENOSPC:
+            return escape(f"the disk is full while writing{where or ' the results'}; free some space and run again (nothing half-written was left)")
+        return escape(f"{error.strerror or error}:{where}; run again with --debug for the place in the code")
+    return escape(str(error))
+
+
+def main() -> NoReturn:
+    """``vadfast NAME ...``: hands the rest of the line to ``python -m vadfast.NAME``."""
+    if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
+        talk.print(f"usage: vadfast {{{'|'.join(COMMANDS)}}} ...   (each has --help)")
+        sys.exit(0 if len(sys.argv) > 1 else 2)
+    name = sys.argv[1]
+    if name not in COMMANDS:
+        error = UsageError(f"vadfast: the command must be one of {', '.join(COMMANDS)}, got {name!r}; see vadfast --help")
+        talk.print(f"[bold red]error:[/] {error}")
+        sys.exit(error.exit_code)
+    module = importlib.import_module(f"vadfast.{name}.__main__")
+    run_command(module.command, name=name, arguments=sys.argv[2:])

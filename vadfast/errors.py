@@ -1,0 +1,48 @@
+"""Every error that vadfast raises on purpose, each with the exit code that its command ends with.
+
+The message of each is one sentence a user can act on: what was wanted, what came, and the next step.
+"""
+
+
+class VadfastError(Exception):
+    """The root: catch it to catch everything that vadfast raises on purpose."""
+
+    exit_code = 1
+
+
+class UsageError(VadfastError):
+    """An argument or a configuration names something absent or impossible."""
+
+    exit_code = 2
+
+
+class SourceError(VadfastError):
+    """A video, an image, a folder of frames or a label file cannot be read as what it claims to be."""
+
+
+class TrainingError(VadfastError):
+    """Training cannot go on: a loss is not finite, or a checkpoint does not fit the run."""
+
+
+class BundleError(VadfastError):
+    """A bundle is damaged, incomplete, or of a format that this version does not read."""
+
+
+class BackendError(VadfastError):
+    """A backend that was asked for by name cannot run here."""
+
+
+class EngineMismatch(BackendError):
+    """An engine was built for another machine, library or precision than the one at hand."""
+
+
+class GateError(VadfastError):
+    """No compiled candidate kept the scores of the eager model within the stated bounds."""
+
+    exit_code = 3
+
+
+class BuildError(VadfastError):
+    """Export or engine build failed."""
+
+    exit_code = 4

@@ -1,0 +1,210 @@
+r"""ADL: attention-driven loss for video anomaly detection (Zhou et al., IEEE TCSVT 2020).
+
+A U-Net predicts frame t from the four frames before it; where the prediction is bad, something abnormal happens. ADL changes
+only the training: content and gradient losses are weighted by an attention map A, large where the clip moves, so that the
+network does not spend itself on the background. At test time A is not used and the score is the plain PSNR.
+
+Where paper and code of the baseline differ, and what is done here:
+
+    eq. 15      PSNR's peak is max(prediction)^2 in the paper; all code uses 1 on frames in [0, 1]. So do we.
+    eq. 8-10    sums over pixels in the paper; means in code (the published weights make sense only so). Means.
+    eq. 8 / 9   the content loss squares A (background weight 0.01), the gradient loss does not (0.1). As printed.
+    eq. 11      the factor 1/2 is lost in the paper and present in code. Kept.
+"""
+
+import math
+from typing import Literal
+
+import torch
+from pydantic import Field, NonNegativeFloat, PositiveInt
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vadfast.config import Config
+from vadfast.models.unet import Norm, UNet, xavier_initialise
+from vadfast.runtime.manifest import Chain, Component, ExponentialMean, MinMax, RobustZ
+
+NAME = "adl"
+N_FRAMES = 5  # four in, one to predict
+HEATMAP_CELL_PX = 8
+
+COMPONENTS = (Component(name="psnr", unit="dB", high_is="normal"),)
+PAPER_CHAIN = Chain(steps=(MinMax(),), weights={"psnr": 1.0})
+CAUSAL_CHAIN = Chain(steps=(RobustZ(), ExponentialMean(half_life_frames=2.0)), weights={"psnr": 1.0})
+
+Scope = Literal["none", "clip", "video", "dataset", "mask"]
+
+
+class ADLConfig(Config):
+    """What makes one ADL model and its training different from another."""
+
+    image_size: PositiveInt = Field(256, multiple_of=8)
+    width: PositiveInt = 64
+    norm: Norm = "none"
+    attention: Scope = "clip"
+    background: NonNegativeFloat = 0.1  # B of the paper's table: weight where nothing moves
+    normalise_attention: bool = False  # divide the losses by mean(A^2), mean(A): same magnitude with and without A
+    gradient_edge: Literal["drop", "tf"] = "drop"
+    content_weight: NonNegativeFloat = 1.0
+    gradient_weight: NonNegativeFloat = 1.0
+    adversarial_weight: NonNegativeFloat = 0.05
+    flow_weight: NonNegativeFloat = 2.0
+    flow: str = "none"  # "none", "lucas-kanade", or "package.module:function"
+
+
+# ------------------------------------------------------------------------------------------------ networks
+
+
+class Generator(UNet):
+    """Frames t-4..t-1 stacked on channels [B, 12, H, W] in [-1, 1] -> frame t [B, 3, H, W]."""
+
+    def __init__(self, config: ADLConfig) -> None:
+        super().__init__(3 * (N_FRAMES - 1), width=config.width, norm=config.norm)
+
+
+class Discriminator(nn.Module):
+    """The patch discriminator of pix2pix, on single frames: [B, 3, 256, 256] -> [B, 1, 35, 35] in (0, 1).
+
+    4x4 convolutions, each after a reflecting pad of 2, LeakyReLU 0.2, no normalisation (ano_pred). Widths are twice the
+    generator's: 128, 256, 512, 512 at ``width=64`` (6,831,489 parameters).
+    """
+
+    def __init__(self, config: ADLConfig) -> None:
+        super().__init__()
+        w = config.width
+        layers: list[nn.Module] = []
+        for c_in, c_out, stride in ((3, 2 * w, 2), (2 * w, 4 * w, 2), (4 * w, 8 * w, 2), (8 * w, 8 * w, 1)):
+            layers += [nn.ReflectionPad2d(2), nn.Conv2d(c_in, c_out, 4, stride), nn.LeakyReLU(0.2)]
+        layers += [nn.ReflectionPad2d(2), nn.Conv2d(8 * w, 1, 4), nn.Sigmoid()]
+        self.layers = nn.Sequential(*layers)
+        self.apply(xavier_initialise)
+
+    def forward(self, frame: Tensor) -> Tensor:
+        """Returns for each patch how real it looks."""
+        return self.layers(frame)
+
+
+# ------------------------------------------------------------------------------------------------ attention
+
+
+def rank_pooling_weights(n_frames: int) -> Tensor:
+    """Weights of approximate rank pooling (paper eq. 6; Bilen et al. 2016), float64 [T].
+
+        alpha(t) = 2 (T - t + 1) - (T + 1) (H_T - H_{t-1}),   H_t = sum_{i <= t} 1 / i
+
+    They sum to zero, which makes the attention map blind to any affine change of intensity.
+
+    >>> rank_pooling_weights(5)
+    tensor([-3.7000,  0.3000,  1.3000,  1.3000,  0.8000], dtype=torch.float64)
+    """
+    t = torch.arange(1, n_frames + 1, dtype=torch.float64)
+    harmonic = torch.cumsum(1 / t, dim=0)
+    before = harmonic - 1 / t  # H_{t-1}
+    return 2 * (n_frames - t + 1) - (n_frames + 1) * (harmonic[-1] - before)
+
+
+def attention_map(frames: Tensor, *, background: float = 0.1) -> Tensor:
+    """The attention map of each clip (paper eq. 1-7), without gradient.
+
+        M = sum_t alpha(t) I_t,   A = |M| / max(max M - min M, eps) + background
+
+    max and min are over (C, H, W) of a sample. Without eps a clip in which nothing moves would turn its sensor noise into
+    weights near 1; eps is the range that a moving edge of 2 % of full contrast would give.
+
+    Args:
+        frames: [B, T, C, H, W] in [-1, 1] (T is any length: a clip's 5 frames, or a whole video).
+        background: weight where nothing moves; the paper's best is 0.1.
+
+    Returns:
+        [B, C, H, W] float32 in [background, 1 + background].
+    """
+    with torch.no_grad():
+        alpha = rank_pooling_weights(frames.shape[1]).to(frames.device, torch.float32)
+        m = torch.einsum("t,btchw->bchw", alpha, frames.float())
+        return normalise_attention(m, alpha.abs().sum(), background=background)
+
+
+def normalise_attention(m: Tensor, weight_sum: Tensor, *, background: float) -> Tensor:
+    """Turns pooled frames M [B, C, H, W] into A (eq. 7); ``weight_sum`` is sum |alpha|, which scales the static-clip guard."""
+    spread = m.amax(dim=(1, 2, 3), keepdim=True) - m.amin(dim=(1, 2, 3), keepdim=True)
+    eps = 0.02 * weight_sum / 2
+    return m.abs() / spread.clamp_min(eps) + background
+
+
+# ------------------------------------------------------------------------------------------------ losses
+
+
+def content_loss(predicted: Tensor, target: Tensor, attention: Tensor) -> Tensor:
+    """ACL (eq. 8): mean over (B, C, H, W) of (A (prediction - target))^2, so a pixel's weight is A squared."""
+    return (attention * (predicted - target)).square().mean()
+
+
+def gradient_loss(
+    predicted: Tensor, target: Tensor, attention: Tensor, *, edge: Literal["drop", "tf"] = "drop"
+) -> Tensor:
+    """AGDL (eq. 9-10): mean of A | |d prediction| - |d target| | over both directions, d = forward difference.
+
+    A weighs each difference at its left or upper pixel. ``edge="drop"`` gives the last column and row no difference;
+    ``"tf"`` compares them with a zero beyond the border, as the TensorFlow original's SAME convolution does.
+    """
+    loss = predicted.new_zeros((), dtype=torch.float32)
+    for dim, pad in ((3, (0, 1, 0, 0)), (2, (0, 0, 0, 1))):
+        a, x, y = attention, predicted, target
+        if edge == "tf":
+            x, y = F.pad(x, pad), F.pad(y, pad)
+        else:
+            a = a.narrow(dim, 0, a.shape[dim] - 1)
+        difference = (x.diff(dim=dim).abs() - y.diff(dim=dim).abs()).abs()
+        loss = loss + (a * difference).sum() / predicted.numel()
+    return loss
+
+
+def adversarial_loss(judged_fake: Tensor) -> Tensor:
+    """Eq. 11, least squares: mean (D(prediction) - 1)^2 / 2, for the generator."""
+    return (judged_fake - 1).square().mean() / 2
+
+
+def discriminator_loss(judged_real: Tensor, judged_fake: Tensor) -> Tensor:
+    """Eq. 13: mean (D(target) - 1)^2 / 2 + mean D(prediction)^2 / 2; ``judged_fake`` comes from a detached prediction."""
+    return (judged_real - 1).square().mean() / 2 + judged_fake.square().mean() / 2
+
+
+# ------------------------------------------------------------------------------------------------ score
+
+
+class Scorer(nn.Module):
+    """The one graph that is evaluated, exported and shipped: uint8 window in, PSNR and error map out.
+
+        psnr[b] = 10 log10(1 / max(mse[b], 1e-10)),  mse = mean over (c, h, w) of ((prediction - target) / 2)^2
+
+    on frames in [-1, 1]: the division by 2 is the map to [0, 1]. One value per frame, never averaged over the batch.
+
+    Shapes: frames uint8 [B, 5, H, W, 3] -> components float32 [B, 1] in dB, heatmap float32 [B, H/8, W/8] (mean squared
+    error in [0, 1] of each 8x8 cell).
+    """
+
+    def __init__(self, generator: Generator) -> None:
+        super().__init__()
+        self.generator = generator
+
+    def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns (components, heatmap) of a batch of windows."""
+        clip = normalise(frames)  # [B, 5, 3, H, W]
+        error = ((predict(self.generator, clip) - clip[:, -1]) / 2).square()  # [B, 3, H, W]
+        mse = error.mean(dim=(1, 2, 3))  # [B]
+        psnr = torch.log(mse.clamp_min(1e-10)) * (-10 / math.log(10))
+        heatmap = F.avg_pool2d(error.mean(dim=1, keepdim=True), HEATMAP_CELL_PX)[:, 0]  # [B, H/8, W/8]
+        return psnr.unsqueeze(1), heatmap
+
+
+def normalise(frames: Tensor) -> Tensor:
+    """uint8 frames [B, T, H, W, 3] -> float32 clip [B, T, 3, H, W] in [-1, 1].
+
+    The cast comes first: TensorRT refuses any other operation on a uint8 input.
+    """
+    return frames.float().permute(0, 1, 4, 2, 3) / 127.5 - 1
+
+
+def predict(generator: Generator, clip: Tensor) -> Tensor:
+    """The predicted last frame [B, 3, H, W] of a clip [B, T, 3, H, W] in [-1, 1]."""
+    return generator(clip[:, :-1].flatten(1, 2))

@@ -1,0 +1,153 @@
+"""The manifest: everything a bundle says about itself, as strict typed data.
+
+The models declare the same types (input, components, chains) that the bundle stores and the runtime executes, so there is
+one definition of "what goes in, what comes out, what it means" from training to the camera box.
+"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+
+FORMAT_VERSION = 1
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class InputSpec(_Record):
+    """What one window is: ``frames`` uint8 [B, n_frames, height, width, 3], RGB, resized by ``resize``."""
+
+    n_frames: PositiveInt
+    height: PositiveInt
+    width: PositiveInt
+    colour: Literal["rgb"] = "rgb"
+    resize: Literal["bilinear"] = "bilinear"
+    # Frame rate of the training video; None where it was a folder of frames without one.
+    fps: PositiveFloat | None = None
+
+
+class Component(_Record):
+    """One raw score that the graph returns per window, in the order of its columns."""
+
+    name: str
+    unit: str
+    high_is: Literal["normal", "abnormal"]
+
+
+class MinMax(_Record):
+    """Per video: (x - min) / (max - min), 0 where max = min. Needs the whole video (not causal)."""
+
+    step: Literal["minmax"] = "minmax"
+
+
+class RobustZ(_Record):
+    """(x - median) / scale, both from normal video held out of training (``Calibration``). Causal."""
+
+    step: Literal["robust_z"] = "robust_z"
+
+
+class ExponentialMean(_Record):
+    """y[t] = y[t-1] + (x[t] - y[t-1]) * (1 - 2**(-1 / half_life)), started at x[0]. Causal."""
+
+    step: Literal["exponential_mean"] = "exponential_mean"
+    half_life_frames: PositiveFloat
+
+
+Step = Annotated[MinMax | RobustZ | ExponentialMean, Field(discriminator="step")]
+
+
+class Chain(_Record):
+    """From components to one anomaly score: sign (high = abnormal), the steps in order per component, weighted sum."""
+
+    steps: tuple[Step, ...]
+    weights: dict[str, float]  # component name -> weight in the sum
+
+
+class ComponentStatistics(_Record):
+    """Where a component lies on normal video, in its own unit, before the sign is turned."""
+
+    median: float
+    scale: PositiveFloat  # 1.4826 * median absolute deviation: one standard deviation if it were Gaussian
+
+
+class Calibration(_Record):
+    """Measured at compile time on normal video that was held out of training."""
+
+    source: str  # what it was measured on, in words
+    n_frames: PositiveInt
+    components: dict[str, ComponentStatistics]
+    score_quantiles: dict[str, float]  # of the causal score on that video; keys "0.5" ... "0.999"
+
+
+class AlertRule(_Record):
+    """Raise when ``raise_count`` of the last ``raise_window`` causal scores exceed ``threshold``;
+
+    clear when ``clear_count`` scores in a row are below ``clear_threshold``.
+    """
+
+    threshold: float
+    clear_threshold: float
+    raise_count: PositiveInt
+    raise_window: PositiveInt
+    clear_count: PositiveInt
+
+    @model_validator(mode="after")
+    def _can_raise_and_clear(self) -> Self:
+        if self.raise_count > self.raise_window:
+            raise ValueError("raise_count must not exceed raise_window: it could never raise")
+        if self.clear_threshold > self.threshold:
+            raise ValueError("clear_threshold must not exceed threshold: it would clear while it raises")
+        return self
+
+
+class Artefact(_Record):
+    """One way to run the model: a backend, its precision and batch, and the file it loads."""
+
+    backend: str  # "openvino", "onnxruntime", or, only when asked for, "inductor", "eager"
+    precision: Literal["fp32", "bf16", "fp16", "int8"]
+    batch: PositiveInt
+    path: str  # relative to the bundle; OpenVINO and ONNX Runtime share model.onnx
+    versions: dict[str, str]  # of the libraries it was built and measured with
+    needs: tuple[str, ...] = ()  # what this CPU must have, e.g. ("bf16",)
+    median_ms: PositiveFloat  # in the race on the compiling machine
+    # Largest |difference| of each component from eager float32 allowed at the self-test.
+    tolerance: dict[str, PositiveFloat]
+
+
+class Golden(_Record):
+    """The self-test at load: windows and the components that eager float32 gave for them."""
+
+    frames: str  # npy, uint8 [n, T, H, W, 3]
+    components: str  # npy, float32 [n, K]
+
+
+class FileRecord(_Record):
+    """What a file of the bundle must be, byte for byte."""
+
+    sha256: str
+    size: int
+
+
+class Manifest(_Record):
+    """manifest.json. Its own bytes are covered by manifest.sha256 beside it (``sha256sum -c`` format)."""
+
+    format_version: PositiveInt
+    minimum_runtime: str
+    vadfast_version: str
+    created: str  # ISO 8601, UTC
+    method: str
+    checkpoint_sha256: str
+    model: str = "model.onnx"
+    input: InputSpec
+    components: tuple[Component, ...]
+    heatmap: tuple[PositiveInt, PositiveInt]  # h, w
+    paper_chain: Chain
+    causal_chain: Chain
+    calibration: Calibration
+    alert: AlertRule
+    artefacts: tuple[Artefact, ...]  # in the order the runtime tries them: the race's winner first
+    golden: Golden
+    gate: dict[str, object]
+    race: tuple[dict[str, object], ...]
+    files: dict[str, FileRecord]  # every file but manifest.json and manifest.sha256
