@@ -1,0 +1,1 @@
+"""Films and labels on disk, and the batches that training takes from them."""

@@ -1,0 +1,1 @@
+"""The five methods, one file each."""

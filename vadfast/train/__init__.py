@@ -1,0 +1,1 @@
+"""Training in plain PyTorch - resumable, deterministic, every file whole."""

@@ -1,0 +1,34 @@
+"""What tests share: real data where it is at hand, and a cache of their own."""
+
+import os
+import zipfile
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    os.environ["VADFAST_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real data (``VADFAST_DATA``, else ``shared/data`` beside the checkout); skips where it is absent."""
+    default = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("VADFAST_DATA", default))
+    if not folder.is_dir():
+        pytest.skip("no real data here: set VADFAST_DATA to a folder that holds it")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def ped2_root(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """UCSD Ped2, complete, unzipped once a session."""
+    archive = real_data / "ped2_256.zip"
+    if not archive.is_file():
+        pytest.skip(f"no {archive.name} in the real data")
+    folder = tmp_path_factory.mktemp("ped2")
+    with zipfile.ZipFile(archive) as stored:
+        stored.extractall(folder)
+    return folder / "ped2"

@@ -1,0 +1,22 @@
+"""Which part of the training video is never trained on: the end of every film, for calibration and the accuracy gate."""
+
+from vadfast.data.datasets import Dataset, Video
+
+
+def n_trained(n_frames: int, fraction: float, n_window: int = 5) -> int:
+    """How many frames of a film are trained on; the rest, at least one window or nothing, is held out."""
+    held = int(n_frames * fraction)
+    return n_frames - held if held >= n_window else n_frames
+
+
+def held_out(dataset: Dataset, fraction: float) -> list[tuple[Video, int]]:
+    """The held-out ends of the training films: (film, first frame that was not trained on)."""
+    parts = []
+    for video in dataset.train:
+        n_frames = video.source.n_frames
+        if n_frames is None:
+            n_frames = sum(1 for _ in video.source)
+        first = n_trained(n_frames, fraction)
+        if first < n_frames:
+            parts.append((video, first))
+    return parts

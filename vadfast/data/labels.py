@@ -1,0 +1,126 @@
+"""Frame labels and pixel masks in the forms that data sets come with; nothing here ever unpickles.
+
+Every reader returns what is written in the file; ``datasets`` matches lengths to films.
+"""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+
+from vadfast.errors import SourceError
+
+Spans = list[tuple[int, int]]  # first and last abnormal frame of each event, 0-based, both inclusive
+
+
+def from_spans(spans: Spans, n_frames: int, *, where: str) -> np.ndarray:
+    """Labels uint8 [n_frames], 1 inside a span.
+
+    Raises:
+        SourceError: a span leaves the film or runs backwards.
+    """
+    labels = np.zeros(n_frames, np.uint8)
+    for first, last in spans:
+        if not 0 <= first <= last < n_frames:
+            raise SourceError(
+                f"{where}: an abnormal span must lie in frames 0 to {n_frames - 1}, got {first} to {last}; "
+                "check that labels and film belong together"
+            )
+        labels[first : last + 1] = 1
+    return labels
+
+
+def read_json(path: Path) -> dict[str, Spans]:
+    """``labels.json`` of a plain folder: {"video name": [[first, last], ...]}, 0-based, inclusive; [] is all normal.
+
+    Also reads ``gt_intervals.json`` with {"name": {"n_frames": n, "anomalous_1based_inclusive": [[first, last], ...]}}.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(values, dict):
+            raise TypeError(f"top level is {type(values).__name__}")
+        return {str(name): _json_spans(value) for name, value in values.items()}
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise SourceError(
+            f'{path}: must be {{"video": [[first, last], ...]}} with 0-based inclusive frames, cannot be read ({error})'
+        ) from error
+
+
+def _json_spans(value: object) -> Spans:
+    offset = 0
+    if isinstance(value, dict):
+        value, offset = value["anomalous_1based_inclusive"], 1
+    if not isinstance(value, list):
+        raise TypeError(f"a list of spans expected, got {value!r:.40}")
+    spans: Spans = []
+    for first, last in value:
+        if type(first) is not int or type(last) is not int:
+            raise TypeError(f"frame numbers must be integers, got {first!r:.20}, {last!r:.20}")
+        spans.append((first - offset, last - offset))
+    return spans
+
+
+def read_matlab_script(path: Path) -> list[Spans]:
+    """``UCSDped1.m``, ``UCSDped2.m`` as distributed: ``TestVideoFile{end+1}.gt_frame = [61:180, 190:200];``, 1-based."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise SourceError(f"{path}: must be the text file UCSDped*.m, is not text ({error.reason})") from error
+    videos = re.findall(r"gt_frame\s*=\s*\[([^\]]*)\]", text)
+    if not videos:
+        raise SourceError(f"{path}: must hold lines 'gt_frame = [first:last];', it has none; restore the file")
+    return [
+        [(int(first) - 1, int(last or first) - 1) for first, last in re.findall(r"(\d+)(?:\s*:\s*(\d+))?", video)]
+        for video in videos
+    ]
+
+
+def read_mat(path: Path) -> list[Spans]:
+    """ano_pred's ``ped2.mat``, ``avenue.mat``: cell ``gt`` of 2 x E arrays [start; end], 1-based inclusive."""
+    cell = load_mat(path, "gt")
+    spans = []
+    for video in cell.reshape(-1) if cell.dtype == object else np.moveaxis(np.atleast_3d(cell), -1, 0):
+        # A single event is squeezed to shape (2,), and no event at all to an empty array.
+        events = np.asarray(video, np.int64).reshape(2, -1) if np.size(video) else np.zeros((2, 0), np.int64)
+        spans.append([(int(first) - 1, int(last) - 1) for first, last in events.T])
+    return spans
+
+
+def load_mat(path: Path, key: str) -> np.ndarray:
+    """One variable of a MATLAB file.
+
+    Raises:
+        SourceError: the file cannot be read or lacks the variable.
+    """
+    from scipy.io import loadmat
+
+    try:
+        values = loadmat(str(path))
+    # SciPy's reader meets damaged files with many kinds of errors; each means the same to a user.
+    except Exception as error:
+        raise SourceError(f"{path}: must be a MATLAB file, cannot be read ({error}); download it again") from error
+    if key not in values:
+        raise SourceError(f"{path}: must hold the variable {key!r}, has {sorted(k for k in values if k[0] != '_')}")
+    return np.asarray(values[key])
+
+
+def read_npy(path: Path) -> np.ndarray:
+    """``frame_labels_*.npy``: all test films concatenated, shape (1, N) or (N,), 1 = abnormal; uint8 [N]."""
+    try:
+        values = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError, SyntaxError) as error:
+        raise SourceError(f"{path}: must be an npy array of 0 and 1, cannot be read ({error})") from error
+    values = np.squeeze(np.asarray(values))
+    if values.ndim != 1 or not np.isin(values, (0, 1)).all():
+        raise SourceError(f"{path}: must be one row of 0 and 1, got shape {list(values.shape)}; restore the file")
+    return values.astype(np.uint8)
+
+
+def read_packed_masks(path: Path, name: str, width: int) -> np.ndarray:
+    """Pixel masks stored as ``np.packbits`` on the last axis under ``name`` in an npz; bool [T, H, width]."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return np.unpackbits(stored[name], axis=-1)[..., :width].astype(bool)
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise SourceError(f"{path}: must hold the masks of {name!r} as packed bits, cannot be read ({error})") from error

@@ -1,0 +1,58 @@
+"""Attention maps that are computed once before training: one for each film, one for the data set, or masks from disk."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from vadfast.data.datasets import Video
+from vadfast.data.store import FrameStore
+from vadfast.errors import SourceError, UsageError
+from vadfast.models import adl
+
+
+def precomputed_maps(
+    config: adl.ADLConfig, store: FrameStore, videos: tuple[Video, ...], mask_folder: str | None
+) -> Tensor | None:
+    """Maps without background, [n_videos, 3, H, W], or [n_frames, 1, H, W] for masks; None where A comes from each clip."""
+    if config.attention in ("none", "clip"):
+        return None
+    if config.attention == "mask":
+        return _masks(config, store, videos, mask_folder)
+    maps = torch.stack([_film_map(store, v) for v in range(len(videos))])
+    if config.attention == "dataset":
+        maps = maps.mean(dim=0, keepdim=True).expand_as(maps)
+    return maps
+
+
+def _film_map(store: FrameStore, video: int) -> Tensor:
+    """A of a whole film (T = its length), summed frame by frame so that no film needs to fit into memory."""
+    first, last = int(store.offsets[video]), int(store.offsets[video + 1])
+    alpha = adl.rank_pooling_weights(last - first)
+    pooled = np.zeros(store.frames.shape[1:], np.float64)
+    for weight, frame in zip(alpha.tolist(), store.frames[first:last], strict=True):
+        pooled += weight * (frame / 127.5 - 1)
+    m = torch.from_numpy(pooled).float().permute(2, 0, 1).unsqueeze(0)
+    return adl.normalise_attention(m, alpha.abs().sum().float(), background=0.0)[0]
+
+
+def _masks(config: adl.ADLConfig, store: FrameStore, videos: tuple[Video, ...], folder: str | None) -> Tensor:
+    """``NAME.npy`` per film: bool or uint8 [n_frames, h, w], non-zero where a person (or what matters) is."""
+    if folder is None:
+        raise UsageError("--attention mask needs --mask-folder DIR with one NAME.npy [frames, h, w] per training film")
+    size = (config.image_size, config.image_size)
+    maps = torch.zeros(int(store.offsets[-1]), 1, *size, dtype=torch.uint8)
+    for v, video in enumerate(videos):
+        path, wanted = Path(folder) / f"{video.name}.npy", int(store.offsets[v + 1] - store.offsets[v])
+        try:
+            masks = np.load(path, allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise SourceError(f"{path}: must be an npy array [{wanted}, h, w], cannot be read ({error})") from error
+        if masks.ndim != 3 or len(masks) != wanted:
+            raise SourceError(f"{path}: must be [{wanted}, h, w], one mask a frame, got {list(masks.shape)}")
+        for t, mask in enumerate(masks):
+            resized = cv2.resize((mask > 0).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+            maps[int(store.offsets[v]) + t, 0] = torch.from_numpy(resized)
+    return maps

@@ -1,0 +1,182 @@
+"""The training loop: data, steps, progress, log, checkpoints, and a clean end whatever stops it.
+
+A run is a function of its configuration: batches depend on (seed, step) only, so a run that was stopped and resumed ends, on
+CPU, with the same bits as one that was not.
+"""
+
+import csv
+import math
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from vadfast.cli import talk
+from vadfast.data.clips import ClipSampler, prefetch
+from vadfast.data.datasets import Dataset
+from vadfast.data.holdout import n_trained
+from vadfast.data.store import FrameStore, open_store
+from vadfast.errors import TrainingError, UsageError
+from vadfast.models.registry import CONFIG_FILE, MODEL_FILE, input_spec
+from vadfast.train.attention import precomputed_maps
+from vadfast.train.checkpoint import CHECKPOINT_FILE, load_checkpoint, save_checkpoint, save_tensors
+from vadfast.train.config import CHECKPOINT_EVERY_S, RunConfig
+from vadfast.train.machine import keep_freed_memory
+from vadfast.train.step import ADLTraining
+
+LOG_FILE = "log.csv"
+LOG_EVERY = 10  # steps
+
+
+def train(config: RunConfig, dataset: Dataset, run: Path, *, resume: bool) -> bool:
+    """Trains into the directory ``run``; returns False if Ctrl-C ended it early (its checkpoint is then usable).
+
+    Raises:
+        TrainingError: a loss is not finite, or there is nothing to resume from.
+        UsageError: the data holds no clip to train on.
+    """
+    keep_freed_memory()
+    torch.manual_seed(config.seed)
+    spec = input_spec(config, config.fps)
+    with _progress("reading frames", "frames") as (bar, task):
+        store = open_store(dataset.train, spec, progress=lambda n, total: bar.update(task, completed=n, total=total))
+    sampler = _sampler(config, dataset, store, spec.n_frames)
+    maps = precomputed_maps(config.adl, store, dataset.train, config.mask_folder)
+    training = ADLTraining(config, maps)
+    first = 0
+    if resume:
+        state, first = load_checkpoint(run / CHECKPOINT_FILE)
+        training.restore(state)
+    config.save(run / CONFIG_FILE)
+    talk.print(
+        f"training {config.method} on {len(sampler.starts):,} clips of {len(dataset.train)} films, "
+        f"{config.adl.image_size} px, width {config.adl.width}, {config.precision} on {config.device}, "
+        f"{torch.get_num_threads()} threads, steps {first:,} to {config.steps:,}"
+    )
+    done = _steps(config, training, sampler, run, first)
+    if done < config.steps:
+        talk.print(f"stopped after step {done:,}; go on with: python -m vadfast.train --out {run} --resume")
+    return done == config.steps
+
+
+def _sampler(config: RunConfig, dataset: Dataset, store: FrameStore, n_frames: int) -> ClipSampler:
+    lengths = (store.offsets[1:] - store.offsets[:-1]).tolist()
+    ends = [n_trained(length, config.holdout) for length in lengths]
+    sampler = ClipSampler(store, ends, n_frames=n_frames, batch=config.batch, seed=config.seed)
+    if not len(sampler.starts):
+        raise UsageError(
+            f"--data {dataset.root}: must hold a film of at least {n_frames} frames, the longest has {max(lengths)}; "
+            "give longer video"
+        )
+    return sampler
+
+
+def _steps(config: RunConfig, training: ADLTraining, sampler: ClipSampler, run: Path, first: int) -> int:
+    """Runs the steps; returns how many are done when it ends or Ctrl-C comes."""
+    step, saved_at, started = first, time.monotonic(), time.monotonic()
+    batches = prefetch(sampler, first, config.steps)
+    with _Log(run / LOG_FILE, first) as log, _interrupt() as stopped, _progress("training", "steps") as (bar, task):
+        bar.update(task, total=config.steps, completed=first)
+        try:
+            for batch in batches:
+                index = batch.last if config.adl.attention == "mask" else batch.video
+                losses = training.step(
+                    torch.from_numpy(batch.frames), torch.from_numpy(index), step / config.steps
+                )
+                values = {name: float(value) for name, value in losses.items()}
+                _check_finite(values, step, run)
+                step += 1
+                if step % LOG_EVERY == 0 or step == config.steps:
+                    rate = (step - first) * config.batch / (time.monotonic() - started)
+                    log.write(step, time.monotonic() - started, rate, values)
+                    shown = " ".join(f"{name} {value:.4g}" for name, value in values.items())
+                    bar.update(task, completed=step, detail=f"{rate:.1f} clips/s  {shown}")
+                if stopped:
+                    break
+                if time.monotonic() - saved_at > CHECKPOINT_EVERY_S:
+                    _save(training, run, step)
+                    saved_at = time.monotonic()
+        finally:
+            batches.close()
+    _save(training, run, step)
+    return step
+
+
+def _save(training: ADLTraining, run: Path, step: int) -> None:
+    save_checkpoint(run / CHECKPOINT_FILE, training.state(), step)
+    save_tensors(run / MODEL_FILE, training.generator.state_dict())
+
+
+def _check_finite(values: dict[str, float], step: int, run: Path) -> None:
+    if not all(math.isfinite(value) for value in values.values()):
+        shown = ", ".join(f"{name} {value:g}" for name, value in values.items())
+        kept = f"the last checkpoint is in {run}" if (run / MODEL_FILE).exists() else "no checkpoint was written yet"
+        raise TrainingError(
+            f"step {step + 1}: the losses must be finite, got {shown}; {kept}; try a lower --learning-rate or --precision fp32"
+        )
+
+
+class _Log:
+    """log.csv: a row every few steps; a resumed run cuts the rows after its checkpoint and goes on."""
+
+    _columns = ("step", "seconds", "clips_per_s", "load_1min", "losses")
+
+    def __init__(self, path: Path, first: int) -> None:
+        kept: list[list[str]] = []
+        if first and path.exists():
+            with path.open(newline="", encoding="utf-8") as old:
+                kept = [row for row in csv.reader(old) if row and row[0].isdecimal() and int(row[0]) <= first]
+        self._path, self._kept = path, kept
+
+    def __enter__(self) -> "_Log":
+        self._file = self._path.open("w", newline="", encoding="utf-8")
+        self._writer = csv.writer(self._file)
+        self._writer.writerows([self._columns, *self._kept])
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def write(self, step: int, seconds: float, rate: float, losses: dict[str, float]) -> None:
+        """Adds a row; flushed, so that a plot can follow a running training."""
+        shown = " ".join(f"{name}={value:.6g}" for name, value in losses.items())
+        self._writer.writerow([step, f"{seconds:.1f}", f"{rate:.2f}", f"{os.getloadavg()[0]:.2f}", shown])
+        self._file.flush()
+
+
+@contextmanager
+def _interrupt() -> Iterator[list[int]]:
+    """Yields a list that is empty until Ctrl-C; a second Ctrl-C stops at once."""
+    caught: list[int] = []
+
+    def note(number: int, _: FrameType | None) -> None:
+        caught.append(number)
+        signal.signal(signal.SIGINT, previous)
+
+    previous = signal.signal(signal.SIGINT, note)
+    try:
+        yield caught
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+@contextmanager
+def _progress(title: str, unit: str) -> Iterator[tuple[Progress, Any]]:
+    columns = (
+        TextColumn(title),
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TextColumn(f"{unit}  ETA"),
+        TimeRemainingColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[detail]}"),
+    )
+    with Progress(*columns, console=talk, transient=not talk.is_terminal) as bar:
+        yield bar, bar.add_task(title, total=None, detail="")

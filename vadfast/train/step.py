@@ -1,0 +1,121 @@
+"""One training step of ADL: both losses, both backward passes, then both updates.
+
+The discriminator is stepped after the generator's backward pass: stepping it before would change weights that the generator's
+gradient still needs.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from vadfast.models import adl
+from vadfast.models.flow import load_flow
+from vadfast.train.config import RunConfig
+
+# The published discriminator learns ten times slower than the generator.
+DISCRIMINATOR_RATE = 0.1
+
+
+class ADLTraining:
+    """Generator, discriminator and their optimisers; ``step`` is all the loop calls."""
+
+    def __init__(self, config: RunConfig, maps: Tensor | None) -> None:
+        """``maps`` are precomputed attention maps, one per film or frame as ``map_index`` of ``step`` says; None = per clip."""
+        self.config = config
+        self._options = options = config.adl
+        self._device = torch.device(config.device)
+        self._maps = None if maps is None else maps.to(self._device)
+        self.generator = adl.Generator(options).to(self._device)
+        self._optimizer = torch.optim.Adam(self.generator.parameters(), lr=config.learning_rate)
+        self._discriminator: adl.Discriminator | None = None
+        self._d_optimizer: torch.optim.Adam | None = None
+        if options.adversarial_weight > 0:
+            self._discriminator = adl.Discriminator(options).to(self._device)
+            self._d_optimizer = torch.optim.Adam(self._discriminator.parameters(), lr=config.learning_rate)
+        self._flow = load_flow(options.flow) if options.flow_weight > 0 else None
+
+    def step(self, frames: Tensor, map_index: Tensor, progress: float) -> dict[str, Tensor]:
+        """Trains on clips uint8 [B, T, H, W, 3]; ``progress`` in [0, 1) makes the rate fall linearly. Returns the losses."""
+        clip = adl.normalise(frames.to(self._device))  # [B, T, 3, H, W]
+        target, attention = clip[:, -1], self._attention(clip, map_index)
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
+            predicted = adl.predict(self.generator, clip).float()
+            losses, total = self._generator_losses(predicted, target, clip[:, -2], attention)
+            critic = self._discriminator_loss(predicted, target)
+        rate = self.config.learning_rate * (1 - progress)
+        self._optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        if critic is not None and self._d_optimizer is not None:
+            losses["discriminator"] = critic
+            self._d_optimizer.zero_grad(set_to_none=True)
+            critic.backward()
+            _set_rate(self._d_optimizer, rate * DISCRIMINATOR_RATE)
+            self._d_optimizer.step()
+        _set_rate(self._optimizer, rate)
+        self._optimizer.step()
+        return {name: value.detach() for name, value in losses.items()}
+
+    def state(self) -> dict[str, object]:
+        """All that a resumed run needs."""
+        state: dict[str, object] = {
+            "generator": self.generator.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+        }
+        if self._discriminator is not None and self._d_optimizer is not None:
+            state |= {"discriminator": self._discriminator.state_dict(), "d_optimizer": self._d_optimizer.state_dict()}
+        return state
+
+    def restore(self, state: dict[str, dict[str, object]]) -> None:
+        """Takes back what ``state`` gave."""
+        self.generator.load_state_dict(state["generator"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        if self._discriminator is not None and self._d_optimizer is not None:
+            self._discriminator.load_state_dict(state["discriminator"])
+            self._d_optimizer.load_state_dict(state["d_optimizer"])
+
+    def _attention(self, clip: Tensor, map_index: Tensor) -> Tensor:
+        options = self._options
+        if options.attention == "none":
+            return clip.new_ones(())
+        if self._maps is not None:
+            return self._maps[map_index.to(self._device)].float() + options.background
+        return adl.attention_map(clip, background=options.background)
+
+    def _generator_losses(
+        self, predicted: Tensor, target: Tensor, previous: Tensor, attention: Tensor
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        options = self._options
+        content = adl.content_loss(predicted, target, attention)
+        gradient = adl.gradient_loss(
+            predicted, target, attention.expand_as(predicted), edge=options.gradient_edge
+        )
+        if options.normalise_attention:
+            content, gradient = content / attention.square().mean(), gradient / attention.mean()
+        losses = {"content": content, "gradient": gradient}
+        total = options.content_weight * content + options.gradient_weight * gradient
+        if self._discriminator is not None:
+            # The generator's pass must not leave gradients in the discriminator.
+            _set_trainable(self._discriminator, False)
+            losses["adversarial"] = adl.adversarial_loss(self._discriminator(predicted))
+            _set_trainable(self._discriminator, True)
+            total = total + options.adversarial_weight * losses["adversarial"]
+        if self._flow is not None:
+            with torch.no_grad():
+                true_flow = self._flow(previous, target)
+            losses["flow"] = (self._flow(previous, predicted) - true_flow).abs().mean()
+            total = total + options.flow_weight * losses["flow"]
+        return losses, total
+
+    def _discriminator_loss(self, predicted: Tensor, target: Tensor) -> Tensor | None:
+        if self._discriminator is None:
+            return None
+        return adl.discriminator_loss(self._discriminator(target), self._discriminator(predicted.detach()))
+
+
+def _set_trainable(module: nn.Module, value: bool) -> None:
+    for parameter in module.parameters():
+        parameter.requires_grad_(value)
+
+
+def _set_rate(optimizer: torch.optim.Adam, rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = rate
