@@ -153,7 +153,7 @@ def test_the_fastest_is_first_whichever_it_is(
     # Eager is faster still, but was not asked for and needs torch.
     assert [a.backend for a in open_bundle(tmp_path / "a.vad").manifest.artefacts] == [fast, slow]
     row = next(row for row in report.race if row.backend == fast and row.shipped)
-    assert row.reason == "the fastest that passed"
+    assert row.reason == "ships first, the fastest that passed"
 
 
 @pytest.mark.usefixtures("no_inductor")
@@ -259,7 +259,7 @@ def test_json_has_the_agreed_keys_and_stdout_is_clean(
 def test_the_table_names_losers_and_bounds(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("COLUMNS", "80")
     arguments = [
         str(run),
         "--out",
@@ -279,6 +279,11 @@ def test_the_table_names_losers_and_bounds(
         "alert:",
     ):
         assert words in out
+    table = out[: out.index("gate:")]
+    assert (
+        max(len(line) for line in table.splitlines()) <= 80
+    )  # nothing is cut or folded in a plain terminal
+    assert "…" not in table
 
 
 def test_a_dry_run_writes_nothing(
@@ -342,3 +347,21 @@ def _spoil(monkeypatch: pytest.MonkeyPatch, which: Callable[[str], bool]) -> Non
 def test_a_missing_package_is_a_reason_not_a_crash(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     assert refusal(ONNXRuntimeBackend(), "fp32") == "onnxruntime is not installed"
+
+
+@pytest.mark.parametrize("error", [RuntimeError("ninja: no such file\nmore"), AssertionError()])
+def test_a_peer_that_cannot_be_built_is_a_row_with_its_reason(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("torch._inductor.aoti_compile_and_package", fail)
+    report = build_bundle(run, tmp_path / "a.vad", Options(rounds=3, gate_windows=24))
+    row = next(row for row in report.race if row.backend == "inductor")
+    assert row.reason in (
+        "cannot be built here: ninja: no such file",
+        "cannot be built here: AssertionError",
+    )
+    assert row.median_ms is None
+    assert {r.backend for r in report.race if r.shipped} == {"openvino", "onnxruntime"}

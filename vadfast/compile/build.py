@@ -158,7 +158,8 @@ def _candidates(plan: Plan, workshop: Workshop) -> list[_Candidate]:
             )
             candidate.reason = refusal(backend, precision) or ""
             if not candidate.reason:
-                talk.print(f"building {backend.name} {precision}")
+                slow = ", a minute of C++ compilation" if backend.name == "inductor" else ""
+                talk.print(f"building {backend.name} {precision}{slow}")
                 try:
                     candidate.engine = backend.build(workshop, precision, BATCH)
                 except BackendError as error:
@@ -209,9 +210,9 @@ def _row(candidate: _Candidate, shipped: Sequence[_Candidate]) -> Row:
     elif candidate in shipped:
         place = shipped.index(candidate) + 1
         reason = (
-            "the fastest that passed"
+            "ships first, the fastest that passed"
             if place == 1
-            else f"choice {place}, where those before it cannot run"
+            else f"ships as choice {place}, for where those before it cannot run"
         )
     else:
         role = "the reference" if candidate.backend.name == "eager" else "peer"

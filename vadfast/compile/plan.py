@@ -103,7 +103,8 @@ def plan_build(run: Path, out: Path, options: Options) -> Plan:
 
     options.check()
     model = load_run(run)
-    own = _own_dataset(model)
+    needs_own = options.calibrate is None or options.data is None
+    own = _own_dataset(model) if needs_own else None
     normal, normal_words = _normal(model, own, options.calibrate)
     labelled, labels_words = _labelled(own, options.data)
     runs = plan_runs(labelled, normal, window=model.input.n_frames, n_windows=options.gate_windows)

@@ -20,6 +20,10 @@ N_WARM_UP = 2
 # A turn lasts at least this long: a tiny model is called several times in it, because one call of
 # 100 us is mostly the clock, cold caches and the threads of the candidate before.
 _TURN_MS = 20.0
+# ONNX Runtime's idle threads spin for up to 50 ms in the hope of more work. Without this pause they
+# take a core from the next candidate: on 2 cores OpenVINO measured 15.6 ms instead of 8.8 after ONNX
+# Runtime, and eager 38 instead of 18.
+_SETTLE_S = 0.1
 _N_RESAMPLES = 2000
 
 
@@ -52,15 +56,15 @@ def race(
     for engine in engines:
         for i in range(N_WARM_UP):
             engine(windows[i % len(windows)])
+        time.sleep(_SETTLE_S)
         turns.append(max(1, math.ceil(_TURN_MS / _turn(engine, windows, 0, 1))))
         steps.advance()
     times: list[list[float]] = [[] for _ in engines]
     for r in range(rounds):
         for i in range(len(engines)):
             k = (i + r) % len(engines)
-            if (
-                turns[k] > 1
-            ):  # short calls feel the candidate before: its spinning threads, its lines in the cache
+            time.sleep(_SETTLE_S)
+            if turns[k] > 1:  # a short call feels what the candidate before left in the cache
                 engines[k](windows[r % len(windows)])
             times[k].append(_turn(engines[k], windows, r, turns[k]))
             steps.advance()

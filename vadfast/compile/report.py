@@ -5,8 +5,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich import box
+from rich.console import Console, Group
 from rich.table import Table
+from rich.text import Text
 
 from vadfast.compile.gate import BOUNDS
 
@@ -67,40 +69,35 @@ def print_report(report: Report, console: Console) -> None:
     )
 
 
-def race_table(rows: Sequence[Row], eager_ms: float, *, load: tuple[float, float]) -> Table:
-    """Returns the race, fastest first, refused ones last."""
+def race_table(rows: Sequence[Row], eager_ms: float, *, load: tuple[float, float]) -> Group:
+    """Returns the race, fastest first, and below it the reason of each row; fits 80 columns."""
     table = Table(
-        title=f"race (medians with 95 % intervals; load average {load[0]:.1f} before, {load[1]:.1f} after)",
+        title=f"race at batch {rows[0].batch}, median [95 % interval]; "
+        f"load average {load[0]:.1f} before, {load[1]:.1f} after",
         title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
     )
-    for name, right in (
-        ("backend", False),
-        ("precision", False),
-        ("batch", True),
-        ("median ms", True),
-        ("vs eager", True),
-        ("max score error", True),
-        ("ΔAUC", True),
-        ("shipped / reason", False),
-    ):
-        table.add_column(name, justify="right" if right else "left", overflow="fold")
-    for row in sorted(
-        rows, key=lambda row: float("inf") if row.median_ms is None else row.median_ms
-    ):
+    table.add_column("candidate", no_wrap=True)
+    for name in ("median ms", "vs eager", "error", "ΔAUC", "ships"):
+        table.add_column(name, justify="right", no_wrap=True)
+    reasons = []
+    shipped = 0
+    for row in sorted(rows, key=lambda r: float("inf") if r.median_ms is None else r.median_ms):
+        shipped += row.shipped
         table.add_row(
-            row.backend,
-            row.precision,
-            str(row.batch),
-            "-"
-            if row.median_ms is None
-            else f"{row.median_ms:.2f} \\[{row.lo_ms:.2f}, {row.hi_ms:.2f}]",
-            "-" if row.median_ms is None else f"{eager_ms / row.median_ms:.2f}x",
+            f"{row.backend} {row.precision}",
+            f"{_ms(row.median_ms)} \\[{_ms(row.lo_ms)}, {_ms(row.hi_ms)}]"
+            if row.median_ms
+            else "-",
+            f"{eager_ms / row.median_ms:.2f}x" if row.median_ms else "-",
             "-" if row.max_score_error is None else f"{row.max_score_error:.2g}",
             "-" if row.delta_auc is None else f"{row.delta_auc:+.4f}",
-            f"[green]shipped[/]: {row.reason}" if row.shipped else row.reason,
+            str(shipped) if row.shipped else "no",
             style="bold" if row.shipped else None,
         )
-    return table
+        reasons.append(Text(f"{row.backend} {row.precision}: {row.reason}"))
+    return Group(table, *reasons)
 
 
 def gate_words(gate: dict[str, Any]) -> str:
@@ -115,3 +112,9 @@ def gate_words(gate: dict[str, Any]) -> str:
     return (
         f"gate: {gate['n_windows']} real windows against eager float32 ({labels}); bounds {bounds}"
     )
+
+
+def _ms(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"

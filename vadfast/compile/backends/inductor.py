@@ -6,6 +6,7 @@ asked for.
 
 import os
 import shutil
+import warnings
 from pathlib import Path
 from typing import Any, Self
 
@@ -40,14 +41,15 @@ class InductorBackend:
         spec, target = workshop.spec, workshop.folder / self.path
         target.parent.mkdir(parents=True, exist_ok=True)
         frames = torch.zeros((batch, spec.n_frames, spec.height, spec.width, 3), dtype=torch.uint8)
+        # torch's compile errors share no base but Exception, and a peer that cannot be built is a row
+        # of the table with this reason, not the end of the command.
         try:
-            with torch.no_grad():
+            with torch.no_grad(), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
                 program = torch.export.export(workshop.scorer.eval(), (frames,))
-            aoti_compile_and_package(program, package_path=str(target))
-        except (RuntimeError, OSError) as error:  # torch's compile errors are RuntimeErrors
-            raise BackendError(
-                f"cannot be built here: {str(error).strip().splitlines()[0]}"
-            ) from error
+                aoti_compile_and_package(program, package_path=str(target))
+        except Exception as error:
+            raise BackendError(f"cannot be built here: {_first_line(error)}") from error
         return InductorEngine.load(
             target, precision=precision, batch=batch, threads=workshop.threads
         )
@@ -85,9 +87,8 @@ class InductorEngine:
         try:
             package = aoti_load_package(str(model_path))
         except (RuntimeError, OSError) as error:
-            reason = str(error).strip().splitlines()[0]
             raise BackendError(
-                f"torch cannot load {model_path}: {reason}; compile on this machine"
+                f"torch cannot load {model_path}: {_first_line(error)}; compile on this machine"
             ) from error
         return cls(package, batch)
 
@@ -104,3 +105,8 @@ class InductorEngine:
     def close(self) -> None:
         """Gives the package back."""
         self._package = None
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
