@@ -8,7 +8,17 @@ from types import ModuleType
 
 __version__ = "0.1.0"
 
-_SUBMODULES = ("compile", "config", "data", "errors", "evaluate", "models", "runtime", "score", "train")
+_SUBMODULES = (
+    "compile",
+    "config",
+    "data",
+    "errors",
+    "evaluate",
+    "models",
+    "runtime",
+    "score",
+    "train",
+)
 
 __all__ = ["__version__", *_SUBMODULES]
 

@@ -32,25 +32,38 @@ def _set_debug(value: bool) -> bool:
 
 Debug = Annotated[
     bool,
-    typer.Option("--debug", help="Show the traceback of an error.", callback=_set_debug, is_eager=True),
+    typer.Option(
+        "--debug", help="Show the traceback of an error.", callback=_set_debug, is_eager=True
+    ),
 ]
 JsonFile = Annotated[
-    Path | None, typer.Option("--json", help="Write the results as JSON to this file ('-': standard output).")
+    Path | None,
+    typer.Option("--json", help="Write the results as JSON to this file ('-': standard output)."),
 ]
 
 
-def run_command(function: Callable[..., Any], *, name: str, arguments: list[str] | None = None) -> NoReturn:
+def run_command(
+    function: Callable[..., Any], *, name: str, arguments: list[str] | None = None
+) -> NoReturn:
     """Runs ``function`` as the command ``name`` and exits the process with its code."""
     sys.exit(exit_code_of(function, name=name, arguments=arguments))
 
 
-def exit_code_of(function: Callable[..., Any], *, name: str, arguments: list[str] | None = None) -> int:
+def exit_code_of(
+    function: Callable[..., Any], *, name: str, arguments: list[str] | None = None
+) -> int:
     """Runs ``function`` as the command ``name``; returns 0, the error's exit code, or 130 after Ctrl-C."""
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]})
+    app = typer.Typer(
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
     app.command()(function)
     try:
         app(args=arguments, prog_name=f"vadfast {name}")
-    except SystemExit as stop:  # the ordinary end; click's own usage errors arrive so too, already printed
+    except (
+        SystemExit
+    ) as stop:  # the ordinary end; click's own usage errors arrive so too, already printed
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except (VadfastError, OSError) as error:
         if _debug:
@@ -69,8 +82,12 @@ def _sentence(error: BaseException) -> str:
     if isinstance(error, OSError) and not isinstance(error, VadfastError):
         where = f" {error.filename}" if error.filename else ""
         if error.errno == errno.ENOSPC:
-            return escape(f"the disk is full while writing{where or ' the results'}; free some space and run again (nothing half-written was left)")
-        return escape(f"{error.strerror or error}:{where}; run again with --debug for the place in the code")
+            return escape(
+                f"the disk is full while writing{where or ' the results'}; free some space and run again (nothing half-written was left)"
+            )
+        return escape(
+            f"{error.strerror or error}:{where}; run again with --debug for the place in the code"
+        )
     return escape(str(error))
 
 
@@ -81,7 +98,9 @@ def main() -> NoReturn:
         sys.exit(0 if len(sys.argv) > 1 else 2)
     name = sys.argv[1]
     if name not in COMMANDS:
-        error = UsageError(f"vadfast: the command must be one of {', '.join(COMMANDS)}, got {name!r}; see vadfast --help")
+        error = UsageError(
+            f"vadfast: the command must be one of {', '.join(COMMANDS)}, got {name!r}; see vadfast --help"
+        )
         talk.print(f"[bold red]error:[/] {error}")
         sys.exit(error.exit_code)
     module = importlib.import_module(f"vadfast.{name}.__main__")

@@ -39,9 +39,13 @@ class Config(BaseModel):
         try:
             values = tomllib.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise UsageError(f"{path}: no such file; a run directory made by vadfast.train holds one") from None
+            raise UsageError(
+                f"{path}: no such file; a run directory made by vadfast.train holds one"
+            ) from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise UsageError(f"{path}: is not valid TOML ({error}); restore it or train again") from error
+            raise UsageError(
+                f"{path}: is not valid TOML ({error}); restore it or train again"
+            ) from error
         return cls.parse(values, where=str(path))
 
     def save(self, path: Path) -> None:
@@ -62,7 +66,9 @@ def _first_fault(error: ValidationError, record: type[BaseModel]) -> str:
 
 def _known_keys(record: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
     for part in path:
-        inner = record.model_fields[str(part)].annotation if str(part) in record.model_fields else None
+        inner = (
+            record.model_fields[str(part)].annotation if str(part) in record.model_fields else None
+        )
         if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
             break
         record = inner

@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,9 +22,14 @@ class Batch:
 class ClipSampler:
     """Every clip of every film once per epoch, in an order shuffled by (seed, epoch)."""
 
-    def __init__(self, store: FrameStore, ends: list[int], *, n_frames: int, batch: int, seed: int) -> None:
+    def __init__(
+        self, store: FrameStore, ends: list[int], *, n_frames: int, batch: int, seed: int
+    ) -> None:
         """``ends[v]`` is the number of frames of film v to train on; later ones are held out."""
-        starts = [np.arange(store.offsets[v], store.offsets[v] + max(0, end - n_frames + 1)) for v, end in enumerate(ends)]
+        starts = [
+            np.arange(store.offsets[v], store.offsets[v] + max(0, end - n_frames + 1))
+            for v, end in enumerate(ends)
+        ]
         self.starts = np.concatenate(starts)  # [n_clips], in store frames
         self.video = np.repeat(np.arange(len(ends)), [len(s) for s in starts])
         self._store, self._n_frames, self._batch, self._seed = store, n_frames, batch, seed
@@ -32,7 +37,9 @@ class ClipSampler:
     def batch(self, step: int) -> Batch:
         """The batch of ``step``: a function of the seed and the step only."""
         positions = np.arange(step * self._batch, (step + 1) * self._batch)
-        chosen = np.array([self._order(int(p) // len(self.starts))[int(p) % len(self.starts)] for p in positions])
+        chosen = np.array(
+            [self._order(int(p) // len(self.starts))[int(p) % len(self.starts)] for p in positions]
+        )
         starts = self.starts[chosen]
         frames = np.stack([self._store.frames[s : s + self._n_frames] for s in starts])
         return Batch(frames, self.video[chosen], starts + self._n_frames - 1)
@@ -45,7 +52,7 @@ class ClipSampler:
         return cached[1]
 
 
-def prefetch(sampler: ClipSampler, first: int, last: int) -> Iterator[Batch]:
+def prefetch(sampler: ClipSampler, first: int, last: int) -> Generator[Batch, None, None]:
     """The batches of steps ``first`` to ``last - 1``, read in the background two ahead."""
     ready: queue.Queue[Batch | BaseException] = queue.Queue(maxsize=2)
     stop = threading.Event()

@@ -71,12 +71,18 @@ def load_dataset(root: Path, kind: Kind = "auto") -> Dataset:
         raise UsageError(f"--data {root}: no such file or folder; check the path")
     if root.is_file():
         if root.suffix.lower() not in VIDEO_SUFFIXES:
-            raise UsageError(f"--data {root}: must be a folder or a video ({', '.join(sorted(VIDEO_SUFFIXES))})")
+            raise UsageError(
+                f"--data {root}: must be a folder or a video ({', '.join(sorted(VIDEO_SUFFIXES))})"
+            )
         return Dataset("folder", root, (Video(root.stem, open_source(root)),), (), None)
     train, test = _films(root, _TRAINING), _films(root, _TESTING)
     if not train and not test:
         # One folder of films, or one folder of frames: all of it is normal video to train on.
-        inside = [root] if holds_images(root) else [p for p in natural_sort(root.iterdir()) if _usable(p)]
+        inside = (
+            [root]
+            if holds_images(root)
+            else [p for p in natural_sort(root.iterdir()) if _usable(p)]
+        )
         if not inside:
             raise UsageError(
                 f"--data {root}: must hold training/ and testing/ folders, videos, or folders of images; "
@@ -99,7 +105,12 @@ def _films(root: Path, parts: tuple[str, ...]) -> list[Video]:
 
 
 def _usable(path: Path) -> bool:
-    return is_visible(path) and not path.name.endswith("_gt") and path.name != "masks" and is_film(path)
+    return (
+        is_visible(path)
+        and not path.name.endswith("_gt")
+        and path.name != "masks"
+        and is_film(path)
+    )
 
 
 def _video(path: Path) -> Video:
@@ -132,7 +143,9 @@ def _label(root: Path, kind: str, test: tuple[Video, ...]) -> tuple[tuple[Video,
         return _from_file(found, masked), f"{root.name}/{found.relative_to(root)}"
     if masked and all(video.masks is not None for video in masked):
         # Masks label every frame that has an abnormal pixel. On Avenue these differ from avenue.mat in 441 frames.
-        return tuple(replace(v, labels=_checked(_mask_labels(v), v, root)) for v in masked), f"{root.name}: pixel masks"
+        return tuple(
+            replace(v, labels=_checked(_mask_labels(v), v, root)) for v in masked
+        ), f"{root.name}: pixel masks"
     return masked, None
 
 
@@ -150,7 +163,9 @@ def _from_file(path: Path, test: tuple[Video, ...]) -> tuple[Video, ...]:
         by_name = read.read_json(path)
         missing = [v.name for v in test if v.name not in by_name]
         if missing:
-            raise SourceError(f"{path}: must label every test video, lacks {missing[0]!r}; add it ([] if all is normal)")
+            raise SourceError(
+                f"{path}: must label every test video, lacks {missing[0]!r}; add it ([] if all is normal)"
+            )
         spans = [by_name[v.name] for v in test]
     else:
         # Lists are in the order of the films' numbers, which also serves a part of the data set.
@@ -166,7 +181,9 @@ def _numbered(listed: list[read.Spans], video: Video, path: Path) -> read.Spans:
     digits = re.findall(r"\d+", video.name)
     number = int(digits[-1]) if digits else 0
     if not 1 <= number <= len(listed):
-        raise SourceError(f"{path}: labels {len(listed)} videos by number, none fits {video.name!r}; check both")
+        raise SourceError(
+            f"{path}: labels {len(listed)} videos by number, none fits {video.name!r}; check both"
+        )
     return listed[number - 1]
 
 
@@ -178,7 +195,9 @@ def _split(values: np.ndarray, test: tuple[Video, ...], path: Path) -> tuple[Vid
             "check that labels and films belong together"
         )
     ends = np.cumsum(lengths)[:-1]
-    return tuple(replace(v, labels=part) for v, part in zip(test, np.split(values, ends), strict=True))
+    return tuple(
+        replace(v, labels=part) for v, part in zip(test, np.split(values, ends), strict=True)
+    )
 
 
 def _length(video: Video) -> int:
@@ -198,7 +217,7 @@ def _checked(values: np.ndarray, video: Video, root: Path) -> np.ndarray:
 def _mask_labels(video: Video) -> np.ndarray:
     if video.masks is None:
         raise SourceError(f"{video.name}: has no masks to take labels from")
-    return video.masks().any(axis=(1, 2)).astype(np.uint8)
+    return np.asarray(video.masks().any(axis=(1, 2)), np.uint8)
 
 
 def _masks(root: Path, kind: str, video: Video) -> Callable[[], np.ndarray] | None:
@@ -212,9 +231,16 @@ def _masks(root: Path, kind: str, video: Video) -> Callable[[], np.ndarray] | No
     if made.is_file():
         return lambda: np.load(made, allow_pickle=False)["masks"].astype(bool)
     digits = re.findall(r"\d+", video.name)
-    volume = root / "ground_truth_demo" / "testing_label_mask" / f"{int(digits[-1]) if digits else 0}_label.mat"
+    volume = (
+        root
+        / "ground_truth_demo"
+        / "testing_label_mask"
+        / f"{int(digits[-1]) if digits else 0}_label.mat"
+    )
     if volume.is_file():
-        return lambda: np.stack([np.asarray(m, bool) for m in read.load_mat(volume, "volLabel").reshape(-1)])
+        return lambda: np.stack(
+            [np.asarray(m, bool) for m in read.load_mat(volume, "volLabel").reshape(-1)]
+        )
     return None
 
 

@@ -11,7 +11,9 @@ import numpy as np
 
 from vadfast.errors import SourceError
 
-Spans = list[tuple[int, int]]  # first and last abnormal frame of each event, 0-based, both inclusive
+Spans = list[
+    tuple[int, int]
+]  # first and last abnormal frame of each event, 0-based, both inclusive
 
 
 def from_spans(spans: Spans, n_frames: int, *, where: str) -> np.ndarray:
@@ -41,7 +43,14 @@ def read_json(path: Path) -> dict[str, Spans]:
         if not isinstance(values, dict):
             raise TypeError(f"top level is {type(values).__name__}")
         return {str(name): _json_spans(value) for name, value in values.items()}
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError, RecursionError) as error:
+    except (
+        json.JSONDecodeError,
+        UnicodeDecodeError,
+        KeyError,
+        TypeError,
+        ValueError,
+        RecursionError,
+    ) as error:
         raise SourceError(
             f'{path}: must be {{"video": [[first, last], ...]}} with 0-based inclusive frames, cannot be read ({error})'
         ) from error
@@ -66,12 +75,19 @@ def read_matlab_script(path: Path) -> list[Spans]:
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise SourceError(f"{path}: must be the text file UCSDped*.m, is not text ({error.reason})") from error
+        raise SourceError(
+            f"{path}: must be the text file UCSDped*.m, is not text ({error.reason})"
+        ) from error
     videos = re.findall(r"gt_frame\s*=\s*\[([^\]]*)\]", text)
     if not videos:
-        raise SourceError(f"{path}: must hold lines 'gt_frame = [first:last];', it has none; restore the file")
+        raise SourceError(
+            f"{path}: must hold lines 'gt_frame = [first:last];', it has none; restore the file"
+        )
     return [
-        [(int(first) - 1, int(last or first) - 1) for first, last in re.findall(r"(\d+)(?:\s*:\s*(\d+))?", video)]
+        [
+            (int(first) - 1, int(last or first) - 1)
+            for first, last in re.findall(r"(\d+)(?:\s*:\s*(\d+))?", video)
+        ]
         for video in videos
     ]
 
@@ -80,9 +96,15 @@ def read_mat(path: Path) -> list[Spans]:
     """ano_pred's ``ped2.mat``, ``avenue.mat``: cell ``gt`` of 2 x E arrays [start; end], 1-based inclusive."""
     cell = load_mat(path, "gt")
     spans = []
-    for video in cell.reshape(-1) if cell.dtype == object else np.moveaxis(np.atleast_3d(cell), -1, 0):
+    for video in (
+        cell.reshape(-1) if cell.dtype == object else np.moveaxis(np.atleast_3d(cell), -1, 0)
+    ):
         # A single event is squeezed to shape (2,), and no event at all to an empty array.
-        events = np.asarray(video, np.int64).reshape(2, -1) if np.size(video) else np.zeros((2, 0), np.int64)
+        events = (
+            np.asarray(video, np.int64).reshape(2, -1)
+            if np.size(video)
+            else np.zeros((2, 0), np.int64)
+        )
         spans.append([(int(first) - 1, int(last) - 1) for first, last in events.T])
     return spans
 
@@ -99,9 +121,13 @@ def load_mat(path: Path, key: str) -> np.ndarray:
         values = loadmat(str(path))
     # SciPy's reader meets damaged files with many kinds of errors; each means the same to a user.
     except Exception as error:
-        raise SourceError(f"{path}: must be a MATLAB file, cannot be read ({error}); download it again") from error
+        raise SourceError(
+            f"{path}: must be a MATLAB file, cannot be read ({error}); download it again"
+        ) from error
     if key not in values:
-        raise SourceError(f"{path}: must hold the variable {key!r}, has {sorted(k for k in values if k[0] != '_')}")
+        raise SourceError(
+            f"{path}: must hold the variable {key!r}, has {sorted(k for k in values if k[0] != '_')}"
+        )
     return np.asarray(values[key])
 
 
@@ -110,10 +136,14 @@ def read_npy(path: Path) -> np.ndarray:
     try:
         values = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError, SyntaxError) as error:
-        raise SourceError(f"{path}: must be an npy array of 0 and 1, cannot be read ({error})") from error
+        raise SourceError(
+            f"{path}: must be an npy array of 0 and 1, cannot be read ({error})"
+        ) from error
     values = np.squeeze(np.asarray(values))
     if values.ndim != 1 or not np.isin(values, (0, 1)).all():
-        raise SourceError(f"{path}: must be one row of 0 and 1, got shape {list(values.shape)}; restore the file")
+        raise SourceError(
+            f"{path}: must be one row of 0 and 1, got shape {list(values.shape)}; restore the file"
+        )
     return values.astype(np.uint8)
 
 
@@ -123,4 +153,6 @@ def read_packed_masks(path: Path, name: str, width: int) -> np.ndarray:
         with np.load(path, allow_pickle=False) as stored:
             return np.unpackbits(stored[name], axis=-1)[..., :width].astype(bool)
     except (OSError, ValueError, KeyError, EOFError) as error:
-        raise SourceError(f"{path}: must hold the masks of {name!r} as packed bits, cannot be read ({error})") from error
+        raise SourceError(
+            f"{path}: must hold the masks of {name!r} as packed bits, cannot be read ({error})"
+        ) from error

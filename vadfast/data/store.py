@@ -31,7 +31,9 @@ class FrameStore:
     offsets: np.ndarray  # int64 [n_videos + 1]
 
 
-def open_store(videos: Sequence[Video], spec: InputSpec, *, progress: Callable[[int, int], None]) -> FrameStore:
+def open_store(
+    videos: Sequence[Video], spec: InputSpec, *, progress: Callable[[int, int], None]
+) -> FrameStore:
     """The frames of ``videos`` at the size of ``spec``, from the cache or decoded now.
 
     Args:
@@ -43,7 +45,10 @@ def open_store(videos: Sequence[Video], spec: InputSpec, *, progress: Callable[[
         SourceError: a film cannot be decoded, or has another length than it declares.
         UsageError: the disk has no room.
     """
-    lengths = [v.source.n_frames if v.source.n_frames is not None else sum(1 for _ in v.source) for v in videos]
+    lengths = [
+        v.source.n_frames if v.source.n_frames is not None else sum(1 for _ in v.source)
+        for v in videos
+    ]
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     path = _cache_folder() / "frames" / f"{_key(videos, spec)}.npy"
     if not path.exists():
@@ -52,7 +57,11 @@ def open_store(videos: Sequence[Video], spec: InputSpec, *, progress: Callable[[
 
 
 def _write(
-    path: Path, videos: Sequence[Video], spec: InputSpec, offsets: np.ndarray, progress: Callable[[int, int], None]
+    path: Path,
+    videos: Sequence[Video],
+    spec: InputSpec,
+    offsets: np.ndarray,
+    progress: Callable[[int, int], None],
 ) -> None:
     total = int(offsets[-1])
     needed = total * spec.height * spec.width * 3
@@ -88,7 +97,11 @@ def _write(
 
 def _cache_folder() -> Path:
     chosen = os.environ.get("VADFAST_CACHE")
-    return Path(chosen) if chosen else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "vadfast"
+    return (
+        Path(chosen)
+        if chosen
+        else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "vadfast"
+    )
 
 
 def _key(videos: Sequence[Video], spec: InputSpec) -> str:

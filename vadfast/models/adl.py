@@ -30,7 +30,9 @@ HEATMAP_CELL_PX = 8
 
 COMPONENTS = (Component(name="psnr", unit="dB", high_is="normal"),)
 PAPER_CHAIN = Chain(steps=(MinMax(),), weights={"psnr": 1.0})
-CAUSAL_CHAIN = Chain(steps=(RobustZ(), ExponentialMean(half_life_frames=2.0)), weights={"psnr": 1.0})
+CAUSAL_CHAIN = Chain(
+    steps=(RobustZ(), ExponentialMean(half_life_frames=2.0)), weights={"psnr": 1.0}
+)
 
 Scope = Literal["none", "clip", "video", "dataset", "mask"]
 
@@ -38,12 +40,14 @@ Scope = Literal["none", "clip", "video", "dataset", "mask"]
 class ADLConfig(Config):
     """What makes one ADL model and its training different from another."""
 
-    image_size: PositiveInt = Field(256, multiple_of=8)
+    image_size: PositiveInt = Field(default=256, multiple_of=8)
     width: PositiveInt = 64
     norm: Norm = "none"
     attention: Scope = "clip"
     background: NonNegativeFloat = 0.1  # B of the paper's table: weight where nothing moves
-    normalise_attention: bool = False  # divide the losses by mean(A^2), mean(A): same magnitude with and without A
+    normalise_attention: bool = (
+        False  # divide the losses by mean(A^2), mean(A): same magnitude with and without A
+    )
     gradient_edge: Literal["drop", "tf"] = "drop"
     content_weight: NonNegativeFloat = 1.0
     gradient_weight: NonNegativeFloat = 1.0
@@ -73,7 +77,12 @@ class Discriminator(nn.Module):
         super().__init__()
         w = config.width
         layers: list[nn.Module] = []
-        for c_in, c_out, stride in ((3, 2 * w, 2), (2 * w, 4 * w, 2), (4 * w, 8 * w, 2), (8 * w, 8 * w, 1)):
+        for c_in, c_out, stride in (
+            (3, 2 * w, 2),
+            (2 * w, 4 * w, 2),
+            (4 * w, 8 * w, 2),
+            (8 * w, 8 * w, 1),
+        ):
             layers += [nn.ReflectionPad2d(2), nn.Conv2d(c_in, c_out, 4, stride), nn.LeakyReLU(0.2)]
         layers += [nn.ReflectionPad2d(2), nn.Conv2d(8 * w, 1, 4), nn.Sigmoid()]
         self.layers = nn.Sequential(*layers)
@@ -193,7 +202,9 @@ class Scorer(nn.Module):
         error = ((predict(self.generator, clip) - clip[:, -1]) / 2).square()  # [B, 3, H, W]
         mse = error.mean(dim=(1, 2, 3))  # [B]
         psnr = torch.log(mse.clamp_min(1e-10)) * (-10 / math.log(10))
-        heatmap = F.avg_pool2d(error.mean(dim=1, keepdim=True), HEATMAP_CELL_PX)[:, 0]  # [B, H/8, W/8]
+        heatmap = F.avg_pool2d(error.mean(dim=1, keepdim=True), HEATMAP_CELL_PX)[
+            :, 0
+        ]  # [B, H/8, W/8]
         return psnr.unsqueeze(1), heatmap
 
 

@@ -28,13 +28,19 @@ def load_flow(name: str) -> Flow | None:
         return lucas_kanade
     module_name, _, attribute = name.partition(":")
     if not attribute:
-        raise UsageError(f"--flow must be none, lucas-kanade or package.module:function, got {name!r}")
+        raise UsageError(
+            f"--flow must be none, lucas-kanade or package.module:function, got {name!r}"
+        )
     try:
         function = getattr(importlib.import_module(module_name), attribute)
     except (ImportError, AttributeError) as error:
-        raise UsageError(f"--flow {name}: cannot be imported ({error}); check the name and PYTHONPATH") from error
+        raise UsageError(
+            f"--flow {name}: cannot be imported ({error}); check the name and PYTHONPATH"
+        ) from error
     if not callable(function):
-        raise UsageError(f"--flow {name}: must be a function (frame a, frame b) -> flow [B, 2, H, W], got {function!r}")
+        raise UsageError(
+            f"--flow {name}: must be a function (frame a, frame b) -> flow [B, 2, H, W], got {function!r}"
+        )
     return function
 
 
@@ -61,7 +67,9 @@ def lucas_kanade(a: Tensor, b: Tensor, *, window_px: int = 9, levels: int = 3) -
     flow = torch.zeros_like(pyramid[-1][0]).repeat(1, 2, 1, 1)
     for level_a, level_b in reversed(pyramid):
         if flow.shape[-2:] != level_a.shape[-2:]:
-            flow = 2 * F.interpolate(flow, size=level_a.shape[-2:], mode="bilinear", align_corners=False)
+            flow = 2 * F.interpolate(
+                flow, size=level_a.shape[-2:], mode="bilinear", align_corners=False
+            )
         flow = flow + _increment(level_a, _warp(level_b, flow), window_px)
     return flow
 
@@ -72,13 +80,17 @@ def _increment(a: Tensor, warped: Tensor, window_px: int) -> Tensor:
     gy = (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]) / 2
     gt = warped - a
     products = torch.cat([gx * gx, gx * gy, gy * gy, gx * gt, gy * gt], dim=1)
-    sums = F.avg_pool2d(products, window_px, stride=1, padding=window_px // 2, count_include_pad=False)
+    sums = F.avg_pool2d(
+        products, window_px, stride=1, padding=window_px // 2, count_include_pad=False
+    )
     xx, xy, yy, xt, yt = sums.unbind(1)
     # 8-bit noise of one grey level gives gradients near 0.008: below this, a window says nothing about motion.
     eps = 1e-4
     xx, yy = xx + eps, yy + eps
     determinant = xx * yy - xy * xy
-    return torch.stack([(xy * yt - yy * xt) / determinant, (xy * xt - xx * yt) / determinant], dim=1)
+    return torch.stack(
+        [(xy * yt - yy * xt) / determinant, (xy * xt - xx * yt) / determinant], dim=1
+    )
 
 
 def _warp(image: Tensor, flow: Tensor) -> Tensor:
@@ -89,5 +101,7 @@ def _warp(image: Tensor, flow: Tensor) -> Tensor:
         torch.arange(w, device=image.device, dtype=image.dtype),
         indexing="ij",
     )
-    grid = torch.stack([(x + flow[:, 0]) * (2 / (w - 1)) - 1, (y + flow[:, 1]) * (2 / (h - 1)) - 1], dim=-1)
+    grid = torch.stack(
+        [(x + flow[:, 0]) * (2 / (w - 1)) - 1, (y + flow[:, 1]) * (2 / (h - 1)) - 1], dim=-1
+    )
     return F.grid_sample(image, grid, mode="bilinear", padding_mode="border", align_corners=True)

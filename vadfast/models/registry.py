@@ -10,6 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
+from vadfast.data.datasets import Kind
 from vadfast.errors import UsageError, VadfastError
 from vadfast.runtime.manifest import Chain, Component, InputSpec
 from vadfast.train.config import RunConfig
@@ -24,7 +25,7 @@ class RunData:
     """What the run was trained on: the last ``holdout`` of every film was kept out of training."""
 
     root: Path
-    kind: str
+    kind: Kind
     holdout: float
 
 
@@ -33,7 +34,9 @@ class TrainedModel:
     """A trained model and everything that gives its numbers meaning."""
 
     method: str
-    scorer: nn.Module  # frames uint8 [B, T, H, W, 3] -> (components [B, K], heatmap [B, h, w]); eval mode, float32
+    scorer: (
+        nn.Module
+    )  # frames uint8 [B, T, H, W, 3] -> (components [B, K], heatmap [B, h, w]); eval mode, float32
     input: InputSpec
     components: tuple[Component, ...]
     paper_chain: Chain
@@ -56,7 +59,9 @@ def method_module(name: str) -> ModuleType:
 def input_spec(config: RunConfig, fps: float | None) -> InputSpec:
     """The model's input as bundles describe it."""
     size = config.adl.image_size
-    return InputSpec(n_frames=method_module(config.method).N_FRAMES, height=size, width=size, fps=fps)
+    return InputSpec(
+        n_frames=method_module(config.method).N_FRAMES, height=size, width=size, fps=fps
+    )
 
 
 def load_run(run: Path) -> TrainedModel:

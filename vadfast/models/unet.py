@@ -29,9 +29,18 @@ class UNet(nn.Module):
         self.e2 = _double_convolution(c1, c2, norm)
         self.e3 = _double_convolution(c2, c3, norm)
         self.e4 = _double_convolution(c3, c4, norm)
-        self.up3, self.d3 = nn.ConvTranspose2d(c4, c3, 2, stride=2), _double_convolution(2 * c3, c3, norm)
-        self.up2, self.d2 = nn.ConvTranspose2d(c3, c2, 2, stride=2), _double_convolution(2 * c2, c2, norm)
-        self.up1, self.d1 = nn.ConvTranspose2d(c2, c1, 2, stride=2), _double_convolution(2 * c1, c1, norm)
+        self.up3, self.d3 = (
+            nn.ConvTranspose2d(c4, c3, 2, stride=2),
+            _double_convolution(2 * c3, c3, norm),
+        )
+        self.up2, self.d2 = (
+            nn.ConvTranspose2d(c3, c2, 2, stride=2),
+            _double_convolution(2 * c2, c2, norm),
+        )
+        self.up1, self.d1 = (
+            nn.ConvTranspose2d(c2, c1, 2, stride=2),
+            _double_convolution(2 * c1, c1, norm),
+        )
         self.head = nn.Conv2d(c1, 3, 3, padding=1)
         self.pool = nn.MaxPool2d(2)
         self.apply(xavier_initialise)

@@ -97,7 +97,9 @@ class AlertRule(_Record):
         if self.raise_count > self.raise_window:
             raise ValueError("raise_count must not exceed raise_window: it could never raise")
         if self.clear_threshold > self.threshold:
-            raise ValueError("clear_threshold must not exceed threshold: it would clear while it raises")
+            raise ValueError(
+                "clear_threshold must not exceed threshold: it would clear while it raises"
+            )
         return self
 
 

@@ -19,7 +19,9 @@ class Preprocess:
             ValueError: ``image`` is not uint8 [H, W, 3].
         """
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-            raise ValueError(f"Preprocess: image must be uint8 [H, W, 3], got {image.dtype} {list(image.shape)}")
+            raise ValueError(
+                f"Preprocess: image must be uint8 [H, W, 3], got {image.dtype} {list(image.shape)}"
+            )
         if (image.shape[1], image.shape[0]) == self._size:
             if out is None:
                 return image.copy()

@@ -15,7 +15,9 @@ import numpy as np
 from vadfast.errors import SourceError, UsageError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp"})
-VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".ts"})
+VIDEO_SUFFIXES = frozenset(
+    {".mp4", ".avi", ".mkv", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".ts"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,9 @@ class VideoSource:
                     size = _same_size(image, size, f"{self.path}: frame {n_read}")
                     # Some containers carry no time stamps: then the frame rate is the clock.
                     timed = decoded.pts is not None and stream.time_base is not None
-                    time_s = float((decoded.pts - start) * stream.time_base) if timed else n_read / rate
+                    time_s = (
+                        float((decoded.pts - start) * stream.time_base) if timed else n_read / rate
+                    )
                     yield Frame(image, n_read, time_s)
                     n_read += 1
             except av.FFmpegError as error:
@@ -91,7 +95,9 @@ class VideoSource:
                     "the file is damaged: copy it again or cut it there"
                 ) from error
         if n_read == 0:
-            raise SourceError(f"{self.path}: must hold at least one frame, none could be decoded; copy the file again")
+            raise SourceError(
+                f"{self.path}: must hold at least one frame, none could be decoded; copy the file again"
+            )
         if declared and n_read < declared - max(2, declared // 100):
             raise SourceError(
                 f"{self.path}: is truncated, it declares {declared} frames and {n_read} could be decoded; copy it again"
@@ -117,7 +123,9 @@ class VideoSource:
             ) from error
         if not container.streams.video:
             container.close()
-            raise SourceError(f"{self.path}: must hold a video stream, it has none; name another file")
+            raise SourceError(
+                f"{self.path}: must hold a video stream, it has none; name another file"
+            )
         return container
 
 
@@ -128,7 +136,9 @@ class FolderSource:
         self.path = path
         self.name = name or path.name
         self.fps = fps
-        self.files = natural_sort(p for p in path.iterdir() if is_visible(p) and p.suffix.lower() in IMAGE_SUFFIXES)
+        self.files = natural_sort(
+            p for p in path.iterdir() if is_visible(p) and p.suffix.lower() in IMAGE_SUFFIXES
+        )
         if not self.files:
             raise UsageError(
                 f"{path}: must hold images ({', '.join(sorted(IMAGE_SUFFIXES))}), it has none; name another folder"
@@ -158,14 +168,20 @@ def read_image(file: Path) -> np.ndarray:
     try:
         data = np.frombuffer(file.read_bytes(), np.uint8)
     except OSError as error:
-        raise SourceError(f"{file}: cannot be read ({error.strerror}); check its permissions") from error
+        raise SourceError(
+            f"{file}: cannot be read ({error.strerror}); check its permissions"
+        ) from error
     image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
     if image is None:
-        raise SourceError(f"{file}: must be an image, cannot be decoded; copy it again or delete it")
+        raise SourceError(
+            f"{file}: must be an image, cannot be decoded; copy it again or delete it"
+        )
     if image.dtype == np.uint16:
         image = (image >> 8).astype(np.uint8)
     if image.dtype != np.uint8:
-        raise SourceError(f"{file}: pixels must be 8 or 16 bit integers, got {image.dtype}; convert the image")
+        raise SourceError(
+            f"{file}: pixels must be 8 or 16 bit integers, got {image.dtype}; convert the image"
+        )
     if image.ndim == 2:
         return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB)
     return cv2.cvtColor(image, cv2.COLOR_BGRA2RGB if image.shape[2] == 4 else cv2.COLOR_BGR2RGB)
@@ -196,7 +212,9 @@ def find_sources(paths: Sequence[Path]) -> list[Source]:
             found.append(open_source(path))
             continue
         inside: list[Source] = [
-            open_source(child) for child in natural_sort(path.iterdir()) if is_visible(child) and is_film(child)
+            open_source(child)
+            for child in natural_sort(path.iterdir())
+            if is_visible(child) and is_film(child)
         ]
         if not inside:
             raise UsageError(
@@ -225,7 +243,10 @@ def is_visible(path: Path) -> bool:
 def natural_sort(paths: Any) -> list[Path]:
     """Sorts 2 before 10: digits in a name compare as numbers."""
     return sorted(
-        paths, key=lambda p: [(0, int(s), "") if s.isdecimal() else (1, 0, s) for s in re.split(r"(\d+)", p.name) if s]
+        paths,
+        key=lambda p: [
+            (0, int(s), "") if s.isdecimal() else (1, 0, s) for s in re.split(r"(\d+)", p.name) if s
+        ],
     )
 
 

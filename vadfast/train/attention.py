@@ -38,20 +38,31 @@ def _film_map(store: FrameStore, video: int) -> Tensor:
     return adl.normalise_attention(m, alpha.abs().sum().float(), background=0.0)[0]
 
 
-def _masks(config: adl.ADLConfig, store: FrameStore, videos: tuple[Video, ...], folder: str | None) -> Tensor:
+def _masks(
+    config: adl.ADLConfig, store: FrameStore, videos: tuple[Video, ...], folder: str | None
+) -> Tensor:
     """``NAME.npy`` per film: bool or uint8 [n_frames, h, w], non-zero where a person (or what matters) is."""
     if folder is None:
-        raise UsageError("--attention mask needs --mask-folder DIR with one NAME.npy [frames, h, w] per training film")
+        raise UsageError(
+            "--attention mask needs --mask-folder DIR with one NAME.npy [frames, h, w] per training film"
+        )
     size = (config.image_size, config.image_size)
     maps = torch.zeros(int(store.offsets[-1]), 1, *size, dtype=torch.uint8)
     for v, video in enumerate(videos):
-        path, wanted = Path(folder) / f"{video.name}.npy", int(store.offsets[v + 1] - store.offsets[v])
+        path, wanted = (
+            Path(folder) / f"{video.name}.npy",
+            int(store.offsets[v + 1] - store.offsets[v]),
+        )
         try:
             masks = np.load(path, allow_pickle=False)
         except (OSError, ValueError) as error:
-            raise SourceError(f"{path}: must be an npy array [{wanted}, h, w], cannot be read ({error})") from error
+            raise SourceError(
+                f"{path}: must be an npy array [{wanted}, h, w], cannot be read ({error})"
+            ) from error
         if masks.ndim != 3 or len(masks) != wanted:
-            raise SourceError(f"{path}: must be [{wanted}, h, w], one mask a frame, got {list(masks.shape)}")
+            raise SourceError(
+                f"{path}: must be [{wanted}, h, w], one mask a frame, got {list(masks.shape)}"
+            )
         for t, mask in enumerate(masks):
             resized = cv2.resize((mask > 0).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
             maps[int(store.offsets[v]) + t, 0] = torch.from_numpy(resized)

@@ -14,10 +14,16 @@ from vadfast.errors import TrainingError
 CHECKPOINT_FILE = "checkpoint.safetensors"
 
 
-def save_tensors(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str] | None = None) -> None:
+def save_tensors(
+    path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str] | None = None
+) -> None:
     """Writes tensors, whole or not at all."""
     with atomic_file(path) as temporary:
-        save_file({k: t.detach().cpu().contiguous() for k, t in tensors.items()}, temporary, metadata=metadata)
+        save_file(
+            {k: t.detach().cpu().contiguous() for k, t in tensors.items()},
+            temporary,
+            metadata=metadata,
+        )
 
 
 def save_checkpoint(path: Path, state: dict[str, Any], step: int) -> None:
@@ -39,7 +45,9 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Any], int]:
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (no mapping)
         return _fill(json.loads(metadata["state"]), tensors), int(metadata["step"])
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise TrainingError(f"{path}: must be a checkpoint to resume from, cannot be read ({error}); train anew") from error
+        raise TrainingError(
+            f"{path}: must be a checkpoint to resume from, cannot be read ({error}); train anew"
+        ) from error
 
 
 def _strip(value: Any, path: str, tensors: dict[str, torch.Tensor]) -> Any:
@@ -48,7 +56,9 @@ def _strip(value: Any, path: str, tensors: dict[str, torch.Tensor]) -> Any:
         return {"tensor": path}
     if isinstance(value, dict):
         # Pairs, not an object: the optimiser's keys are integers and JSON's are not.
-        return {"dict": [[key, _strip(inner, f"{path}/{key}", tensors)] for key, inner in value.items()]}
+        return {
+            "dict": [[key, _strip(inner, f"{path}/{key}", tensors)] for key, inner in value.items()]
+        }
     if isinstance(value, list | tuple):
         return {"list": [_strip(inner, f"{path}/{i}", tensors) for i, inner in enumerate(value)]}
     return {"value": value}

@@ -15,9 +15,9 @@ class RunConfig(Config):
 
     method: Literal["adl"] = "adl"
     data: str
-    dataset: str
+    dataset: Literal["ped1", "ped2", "avenue", "folder"]
     fps: PositiveFloat | None = None
-    holdout: float = Field(0.1, ge=0, lt=1)
+    holdout: float = Field(default=0.1, ge=0, lt=1)
     seed: NonNegativeInt = 0
     steps: PositiveInt = 20_000
     batch: PositiveInt = 4

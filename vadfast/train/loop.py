@@ -16,7 +16,14 @@ from types import FrameType
 from typing import Any
 
 import torch
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from vadfast.cli import talk
 from vadfast.data.clips import ClipSampler, prefetch
@@ -46,7 +53,11 @@ def train(config: RunConfig, dataset: Dataset, run: Path, *, resume: bool) -> bo
     torch.manual_seed(config.seed)
     spec = input_spec(config, config.fps)
     with _progress("reading frames", "frames") as (bar, task):
-        store = open_store(dataset.train, spec, progress=lambda n, total: bar.update(task, completed=n, total=total))
+        store = open_store(
+            dataset.train,
+            spec,
+            progress=lambda n, total: bar.update(task, completed=n, total=total),
+        )
     sampler = _sampler(config, dataset, store, spec.n_frames)
     maps = precomputed_maps(config.adl, store, dataset.train, config.mask_folder)
     training = ADLTraining(config, maps)
@@ -62,7 +73,9 @@ def train(config: RunConfig, dataset: Dataset, run: Path, *, resume: bool) -> bo
     )
     done = _steps(config, training, sampler, run, first)
     if done < config.steps:
-        talk.print(f"stopped after step {done:,}; go on with: python -m vadfast.train --out {run} --resume")
+        talk.print(
+            f"stopped after step {done:,}; go on with: python -m vadfast.train --out {run} --resume"
+        )
     return done == config.steps
 
 
@@ -78,11 +91,17 @@ def _sampler(config: RunConfig, dataset: Dataset, store: FrameStore, n_frames: i
     return sampler
 
 
-def _steps(config: RunConfig, training: ADLTraining, sampler: ClipSampler, run: Path, first: int) -> int:
+def _steps(
+    config: RunConfig, training: ADLTraining, sampler: ClipSampler, run: Path, first: int
+) -> int:
     """Runs the steps; returns how many are done when it ends or Ctrl-C comes."""
     step, saved_at, started = first, time.monotonic(), time.monotonic()
     batches = prefetch(sampler, first, config.steps)
-    with _Log(run / LOG_FILE, first) as log, _interrupt() as stopped, _progress("training", "steps") as (bar, task):
+    with (
+        _Log(run / LOG_FILE, first) as log,
+        _interrupt() as stopped,
+        _progress("training", "steps") as (bar, task),
+    ):
         bar.update(task, total=config.steps, completed=first)
         try:
             for batch in batches:
@@ -117,7 +136,11 @@ def _save(training: ADLTraining, run: Path, step: int) -> None:
 def _check_finite(values: dict[str, float], step: int, run: Path) -> None:
     if not all(math.isfinite(value) for value in values.values()):
         shown = ", ".join(f"{name} {value:g}" for name, value in values.items())
-        kept = f"the last checkpoint is in {run}" if (run / MODEL_FILE).exists() else "no checkpoint was written yet"
+        kept = (
+            f"the last checkpoint is in {run}"
+            if (run / MODEL_FILE).exists()
+            else "no checkpoint was written yet"
+        )
         raise TrainingError(
             f"step {step + 1}: the losses must be finite, got {shown}; {kept}; try a lower --learning-rate or --precision fp32"
         )
@@ -132,7 +155,11 @@ class _Log:
         kept: list[list[str]] = []
         if first and path.exists():
             with path.open(newline="", encoding="utf-8") as old:
-                kept = [row for row in csv.reader(old) if row and row[0].isdecimal() and int(row[0]) <= first]
+                kept = [
+                    row
+                    for row in csv.reader(old)
+                    if row and row[0].isdecimal() and int(row[0]) <= first
+                ]
         self._path, self._kept = path, kept
 
     def __enter__(self) -> "_Log":
@@ -147,7 +174,9 @@ class _Log:
     def write(self, step: int, seconds: float, rate: float, losses: dict[str, float]) -> None:
         """Adds a row; flushed, so that a plot can follow a running training."""
         shown = " ".join(f"{name}={value:.6g}" for name, value in losses.items())
-        self._writer.writerow([step, f"{seconds:.1f}", f"{rate:.2f}", f"{os.getloadavg()[0]:.2f}", shown])
+        self._writer.writerow(
+            [step, f"{seconds:.1f}", f"{rate:.2f}", f"{os.getloadavg()[0]:.2f}", shown]
+        )
         self._file.flush()
 
 

@@ -9,7 +9,9 @@ import torch
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
 
-def choose_precision(asked: Literal["auto", "fp32", "bf16"], device: str) -> tuple[Literal["fp32", "bf16"], str]:
+def choose_precision(
+    asked: Literal["auto", "fp32", "bf16"], device: str
+) -> tuple[Literal["fp32", "bf16"], str]:
     """The precision to train in and why, in words.
 
     On a CPU without bf16 instructions bf16 autocast emulates: measured 9,300 against 440 ms a step on an AVX2 machine
@@ -21,7 +23,11 @@ def choose_precision(asked: Literal["auto", "fp32", "bf16"], device: str) -> tup
         able = torch.cuda.is_bf16_supported()
         return ("bf16", "this GPU has bf16") if able else ("fp32", "this GPU has no bf16")
     able = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return ("bf16", "this CPU has bf16 instructions") if able else ("fp32", "this CPU has no bf16 instructions")
+    return (
+        ("bf16", "this CPU has bf16 instructions")
+        if able
+        else ("fp32", "this CPU has no bf16 instructions")
+    )
 
 
 def keep_freed_memory() -> None:

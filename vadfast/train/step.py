@@ -30,14 +30,18 @@ class ADLTraining:
         self._d_optimizer: torch.optim.Adam | None = None
         if options.adversarial_weight > 0:
             self._discriminator = adl.Discriminator(options).to(self._device)
-            self._d_optimizer = torch.optim.Adam(self._discriminator.parameters(), lr=config.learning_rate)
+            self._d_optimizer = torch.optim.Adam(
+                self._discriminator.parameters(), lr=config.learning_rate
+            )
         self._flow = load_flow(options.flow) if options.flow_weight > 0 else None
 
     def step(self, frames: Tensor, map_index: Tensor, progress: float) -> dict[str, Tensor]:
         """Trains on clips uint8 [B, T, H, W, 3]; ``progress`` in [0, 1) makes the rate fall linearly. Returns the losses."""
         clip = adl.normalise(frames.to(self._device))  # [B, T, 3, H, W]
         target, attention = clip[:, -1], self._attention(clip, map_index)
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
+        with torch.autocast(
+            self._device.type, torch.bfloat16, enabled=self.config.precision == "bf16"
+        ):
             predicted = adl.predict(self.generator, clip).float()
             losses, total = self._generator_losses(predicted, target, clip[:, -2], attention)
             critic = self._discriminator_loss(predicted, target)
@@ -61,7 +65,10 @@ class ADLTraining:
             "optimizer": self._optimizer.state_dict(),
         }
         if self._discriminator is not None and self._d_optimizer is not None:
-            state |= {"discriminator": self._discriminator.state_dict(), "d_optimizer": self._d_optimizer.state_dict()}
+            state |= {
+                "discriminator": self._discriminator.state_dict(),
+                "d_optimizer": self._d_optimizer.state_dict(),
+            }
         return state
 
     def restore(self, state: dict[str, dict[str, object]]) -> None:
@@ -108,7 +115,9 @@ class ADLTraining:
     def _discriminator_loss(self, predicted: Tensor, target: Tensor) -> Tensor | None:
         if self._discriminator is None:
             return None
-        return adl.discriminator_loss(self._discriminator(target), self._discriminator(predicted.detach()))
+        return adl.discriminator_loss(
+            self._discriminator(target), self._discriminator(predicted.detach())
+        )
 
 
 def _set_trainable(module: nn.Module, value: bool) -> None:
