@@ -72,14 +72,13 @@ def print_report(report: Report, console: Console) -> None:
 def race_table(rows: Sequence[Row], eager_ms: float, *, load: tuple[float, float]) -> Group:
     """Returns the race, fastest first, and below it the reason of each row; fits 80 columns."""
     table = Table(
-        title=f"race at batch {rows[0].batch}, median [95 % interval]; "
-        f"load average {load[0]:.1f} before, {load[1]:.1f} after",
+        title=f"race at batch {rows[0].batch}; load average {load[0]:.1f} before, {load[1]:.1f} after",
         title_justify="left",
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
     )
     table.add_column("candidate", no_wrap=True)
-    for name in ("median ms", "vs eager", "error", "ΔAUC", "ships"):
+    for name in (r"median ms \[95 %]", "vs eager", "error", "ΔAUC", "ships"):
         table.add_column(name, justify="right", no_wrap=True)
     reasons = []
     shipped = 0
