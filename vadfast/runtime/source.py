@@ -105,10 +105,15 @@ class VideoSource:
 
     def _read_header(self) -> tuple[float | None, int | None]:
         if self._header is None:
-            with self._open() as container:
-                stream = container.streams.video[0]
-                rate = float(stream.average_rate) if stream.average_rate else None
-                self._header = rate, stream.frames or None
+            # A file that cannot be opened declares nothing; its fault is raised when it is read,
+            # so that one bad film in a folder does not stop the others.
+            try:
+                with self._open() as container:
+                    stream = container.streams.video[0]
+                    rate = float(stream.average_rate) if stream.average_rate else None
+                    self._header = rate, stream.frames or None
+            except SourceError:
+                self._header = None, None
         return self._header
 
     def _open(self) -> Any:
