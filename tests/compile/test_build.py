@@ -84,7 +84,7 @@ def no_inductor(monkeypatch: pytest.MonkeyPatch) -> None:
             else refusal(backend, precision)
         )
 
-    monkeypatch.setattr(build_module, "refusal", refused)
+    monkeypatch.setattr("vadfast.compile.candidates.refusal", refused)
 
 
 @pytest.mark.usefixtures("no_inductor")

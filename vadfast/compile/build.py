@@ -6,19 +6,14 @@ first. Nothing appears under ``--out`` before all of it is done.
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from vadfast.cli import talk
 from vadfast.compile.backends import (
-    PRECISIONS,
-    Backend,
-    Precision,
     Workshop,
-    all_backends,
-    refusal,
     versions,
 )
 from vadfast.compile.bundle import (
@@ -30,43 +25,26 @@ from vadfast.compile.bundle import (
     write_bundle,
 )
 from vadfast.compile.calibrate import FEW_FRAMES, calibrate, score_normal
+from vadfast.compile.candidates import (
+    BATCH,
+    Candidate,
+    choose,
+    gate_record,
+    make_candidates,
+    row_of,
+)
 from vadfast.compile.export import export_onnx
-from vadfast.compile.gate import Scorecard, Scored, Verdict, bounds_of, judge, score_runs
+from vadfast.compile.gate import Scorecard, Scored, bounds_of, judge, score_runs
 from vadfast.compile.plan import Options, Plan, plan_build
 from vadfast.compile.progress import steps
-from vadfast.compile.race import Timing, load_average, race
+from vadfast.compile.race import load_average, race
 from vadfast.compile.report import Report, Row, race_table
 from vadfast.compile.windows import Run, read_run
-from vadfast.errors import BackendError, GateError, SourceError
+from vadfast.errors import GateError, SourceError
 from vadfast.models.eager import EagerEngine
-from vadfast.runtime.engine import Engine
 from vadfast.runtime.manifest import FORMAT_VERSION, AlertRule, Artefact, Calibration, Manifest
 
 __all__ = ["Options", "build_bundle", "plan_build"]
-
-BATCH = (
-    1  # one camera's frames come one by one; a ladder of batches belongs to the many-camera service
-)
-
-
-@dataclass(slots=True)
-class _Candidate:
-    backend: Backend
-    precision: Precision
-    may_ship: bool
-    engine: Engine | None = None
-    reason: str = ""
-    timing: Timing | None = None
-    verdict: Verdict | None = None
-
-    @property
-    def median_ms(self) -> float:
-        assert self.timing is not None
-        return self.timing.median_ms
-
-    @property
-    def passed(self) -> bool:
-        return self.verdict is not None and not self.verdict.faults
 
 
 def build_bundle(run: Path, out: Path, options: Options | None = None) -> Report:
@@ -91,7 +69,7 @@ def _build(plan: Plan, folder: Path) -> Report:
     talk.print(f"exporting {model.method} ({_size_words(plan)}) to ONNX")
     heatmap = export_onnx(model.scorer, model.input, folder / "model.onnx")
     workshop = Workshop(model.scorer, model.input, plan.run, folder, options.threads)
-    candidates = _candidates(plan, workshop)
+    candidates = make_candidates(plan, workshop)
     running = [c for c in candidates if c.engine is not None]
     eager = next(c for c in running if c.backend.name == "eager")
 
@@ -101,9 +79,9 @@ def _build(plan: Plan, folder: Path) -> Report:
     truth = _gate(
         running, eager, runs, Scorecard(model.components, model.paper_chain, model.causal_chain)
     )
-    shipped = _choose(candidates)
-    rows = tuple(_row(c, shipped) for c in candidates)
-    gate = _gate_record(plan, runs, candidates)
+    shipped = choose(candidates)
+    rows = tuple(row_of(c, shipped) for c in candidates)
+    gate = gate_record(plan, runs, candidates)
     if not shipped:
         talk.print(race_table(rows, eager.median_ms, load=(load, load_after)))
         raise GateError(
@@ -144,31 +122,7 @@ def _read_runs(plan: Plan) -> list[Run]:
     return runs
 
 
-def _candidates(plan: Plan, workshop: Workshop) -> list[_Candidate]:
-    wanted = PRECISIONS if plan.options.precision == "auto" else (plan.options.precision,)
-    candidates = []
-    for backend in all_backends():
-        for precision in backend.precisions:
-            if (
-                precision not in wanted and backend.name != "eager"
-            ):  # eager is what all others are compared with
-                continue
-            candidate = _Candidate(
-                backend, precision, backend.name in plan.options.ship and precision in wanted
-            )
-            candidate.reason = refusal(backend, precision) or ""
-            if not candidate.reason:
-                slow = ", a minute of C++ compilation" if backend.name == "inductor" else ""
-                talk.print(f"building {backend.name} {precision}{slow}")
-                try:
-                    candidate.engine = backend.build(workshop, precision, BATCH)
-                except BackendError as error:
-                    candidate.reason = str(error)
-            candidates.append(candidate)
-    return candidates
-
-
-def _race(running: Sequence[_Candidate], runs: Sequence[Run], rounds: int) -> None:
+def _race(running: Sequence[Candidate], runs: Sequence[Run], rounds: int) -> None:
     windows = [run.window(len(run) // 2) for run in runs]
     engines = [c.engine for c in running if c.engine is not None]
     with steps("race", len(engines) * (rounds + 1)) as bar:
@@ -178,7 +132,7 @@ def _race(running: Sequence[_Candidate], runs: Sequence[Run], rounds: int) -> No
 
 
 def _gate(
-    running: Sequence[_Candidate], eager: _Candidate, runs: Sequence[Run], card: Scorecard
+    running: Sequence[Candidate], eager: Candidate, runs: Sequence[Run], card: Scorecard
 ) -> Scored:
     n_windows = sum(len(run) for run in runs)
     with steps("gate", n_windows * len(running)) as bar:
@@ -191,71 +145,7 @@ def _gate(
     return truth
 
 
-def _choose(candidates: Sequence[_Candidate]) -> list[_Candidate]:
-    """Everything that may ship and passed, fastest first: the runtime takes the first that the machine at hand can run.
-
-    So a bf16 winner is followed by the best fp32 one, for a CPU without bf16, and OpenVINO by ONNX Runtime where only one of
-    them is installed; both read the same model.onnx, so the second costs nothing.
-    """
-    return sorted((c for c in candidates if c.may_ship and c.passed), key=lambda c: c.median_ms)
-
-
-def _row(candidate: _Candidate, shipped: Sequence[_Candidate]) -> Row:
-    row = Row(candidate.backend.name, candidate.precision, BATCH, reason=candidate.reason)
-    if candidate.timing is None or candidate.verdict is None:
-        return row
-    timing, verdict = candidate.timing, candidate.verdict
-    if verdict.faults:
-        reason = "fails the gate: " + "; ".join(verdict.faults)
-    elif candidate in shipped:
-        place = shipped.index(candidate) + 1
-        reason = (
-            "ships first, the fastest that passed"
-            if place == 1
-            else f"ships as choice {place}, for where those before it cannot run"
-        )
-    else:
-        role = "the reference" if candidate.backend.name == "eager" else "peer"
-        torch = ", with torch" if "torch" in candidate.backend.packages else ""
-        reason = f"{role}; --ship {candidate.backend.name} would add it{torch}"
-    return replace(
-        row,
-        median_ms=timing.median_ms,
-        lo_ms=timing.lo_ms,
-        hi_ms=timing.hi_ms,
-        max_score_error=verdict.max_score_error,
-        delta_auc=verdict.worst_delta_auc,
-        shipped=candidate in shipped,
-        reason=reason,
-    )
-
-
-def _gate_record(
-    plan: Plan, runs: Sequence[Run], candidates: Sequence[_Candidate]
-) -> dict[str, Any]:
-    return {
-        "n_windows": sum(len(run) for run in runs),
-        "n_labelled": sum(len(run) for run in runs if run.labels is not None),
-        "labels": plan.labels_words,
-        "candidates": [
-            {
-                "backend": c.backend.name,
-                "precision": c.precision,
-                "bounds": bounds_of(c.precision, plan.model.components),
-                "score_error": c.verdict.score_error,
-                "correlation": c.verdict.correlation,
-                "delta_auc": c.verdict.delta_auc,
-                "heatmap_error": c.verdict.heatmap_error,
-                "passed": c.passed,
-                "faults": list(c.verdict.faults),
-            }
-            for c in candidates
-            if c.verdict is not None
-        ],
-    }
-
-
-def _calibrate(plan: Plan, winner: _Candidate) -> tuple[Calibration, AlertRule]:
+def _calibrate(plan: Plan, winner: Candidate) -> tuple[Calibration, AlertRule]:
     assert winner.engine is not None
     model = plan.model
     with steps("calibration", plan.n_normal_frames) as bar:
@@ -276,7 +166,7 @@ def _manifest(
     heatmap: tuple[int, int],
     calibration: Calibration,
     alert: AlertRule,
-    shipped: Sequence[_Candidate],
+    shipped: Sequence[Candidate],
     gate: dict[str, Any],
     rows: Sequence[Row],
 ) -> Manifest:
@@ -321,7 +211,7 @@ def _write(
     plan: Plan,
     manifest: Manifest,
     folder: Path,
-    shipped: Sequence[_Candidate],
+    shipped: Sequence[Candidate],
     golden: GoldenWindows,
 ) -> Manifest:
     # An artefact may be a file with neighbours (eager: weights and configuration).
