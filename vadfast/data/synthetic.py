@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -160,10 +161,11 @@ def write_frames(path: Path, images: Iterable[np.ndarray], fps: float) -> None:
             options={"crf": "18", "preset": "veryfast"},
         )
         stream.pix_fmt = "yuv420p"
-        for image in images:
+        for n, image in enumerate(images):
             # 4:2:0 needs even sides.
             image = image[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2]
-            stream.height, stream.width = image.shape[:2]
+            if n == 0:
+                stream.height, stream.width = image.shape[:2]
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
@@ -211,7 +213,7 @@ def _foreground() -> tuple[np.ndarray, np.ndarray]:
         x, y = rng.normal(292, 17), rng.normal(214, 13)
         shade = int(rng.integers(0, 34))
         cv2.circle(image, (int(x), int(y)), 4, (30 + shade, 62 + shade, 26 + shade), -1)
-    return image, image.any(axis=2)
+    return image, np.asarray(image.any(axis=2))
 
 
 # ------------------------------------------------------------------------------------------------ actors
@@ -274,7 +276,7 @@ def _draw(image: np.ndarray, mask: np.ndarray, actor: _Actor) -> None:
 
 
 def _paint(
-    canvas: np.ndarray, actor: _Actor, h: float, ink: Callable[[tuple[int, int, int]], object]
+    canvas: np.ndarray, actor: _Actor, h: float, ink: Callable[[tuple[int, int, int]], Any]
 ) -> None:
     x, y = actor.x, actor.y
     line = cv2.LINE_AA if canvas.ndim == 3 else cv2.LINE_8
@@ -312,10 +314,12 @@ def _paint(
         y -= 0.2 * h
     if actor.kind == "cart":
         ahead = 0.5 * h if actor.speed > 0 else -0.5 * h
-        box = [(x + ahead - 0.3 * h, y - 0.55 * h), (x + ahead + 0.3 * h, y - 0.08 * h)]
+        corner = _point(x + ahead - 0.3 * h, y - 0.55 * h)
+        opposite = _point(x + ahead + 0.3 * h, y - 0.08 * h)
         cv2.rectangle(
             canvas,
-            *[_point(*corner) for corner in box],
+            corner,
+            opposite,
             ink((196, 160, 60)),
             -1,
             line,
@@ -323,7 +327,7 @@ def _paint(
         )
     stride = 0.34 if actor.kind == "runner" else 0.2
     swing = stride * h * np.sin(actor.phase)
-    for sign, colour in ((1, actor.trousers), (-1, tuple(int(c * 0.8) for c in actor.trousers))):
+    for sign, colour in ((1, actor.trousers), (-1, _darker(actor.trousers))):
         knee = x + sign * swing * 0.55
         _limb(canvas, x, y - 0.48 * h, knee, y - 0.24 * h, 0.1 * h, ink(colour), line)
         _limb(canvas, knee, y - 0.24 * h, x + sign * swing, y, 0.085 * h, ink(colour), line)
@@ -355,7 +359,7 @@ def _limb(
     x1: float,
     y1: float,
     thick: float,
-    ink: object,
+    ink: Any,
     line: int,
 ) -> None:
     cv2.line(canvas, _point(x0, y0), _point(x1, y1), ink, max(1, round(thick)), line, _SUPERSAMPLE)
@@ -370,3 +374,9 @@ def _ellipse(
 def _point(x: float, y: float) -> tuple[int, int]:
     unit = 1 << _SUPERSAMPLE
     return round(x * unit), round(y * unit)
+
+
+def _darker(colour: tuple[int, int, int]) -> tuple[int, int, int]:
+    """The far leg, in shade."""
+    r, g, b = colour
+    return int(r * 0.8), int(g * 0.8), int(b * 0.8)
