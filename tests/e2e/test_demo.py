@@ -11,7 +11,7 @@ import pytest
 @pytest.mark.e2e
 def test_the_demo_ends_with_scores_events_and_pictures(tmp_path: Path) -> None:
     out = tmp_path / "demo"
-    arguments = ["--out", str(out), "--steps", "60", "--n-frames", "150"]
+    arguments = ["--out", str(out), "--steps", "60", "--n-frames", "180"]
     done = subprocess.run(
         [sys.executable, "-m", "vadfast.demo", *arguments],
         capture_output=True,
@@ -26,7 +26,7 @@ def test_the_demo_ends_with_scores_events_and_pictures(tmp_path: Path) -> None:
         json.loads(line) for line in (out / "scores" / "scores.jsonl").read_text().splitlines()
     ]
     frames = [line["frame"] for line in lines if "score" in line]
-    assert frames == list(range(4, 150))
+    assert frames == list(range(4, 180))
     assert (out / "scores" / "unseen.mp4.png").stat().st_size > 10_000
     assert (out / "scores" / "unseen.mp4.mp4").stat().st_size > 10_000
     again = subprocess.run(

@@ -39,7 +39,7 @@ def command(
     video: Annotated[
         Path | None, typer.Option(help="Your own film: trains on its first part, scores the rest.")
     ] = None,
-    steps: Annotated[int, typer.Option(help="Training steps.")] = 3000,
+    steps: Annotated[int, typer.Option(help="Training steps.")] = 1800,
     n_frames: Annotated[int, typer.Option(help="Length of each made film.")] = 300,
     debug: Debug = False,
 ) -> None:
