@@ -5,9 +5,12 @@ sentence on stderr and its exit code; a traceback appears only with ``--debug``.
 """
 
 import errno
+import functools
 import importlib
+import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -58,9 +61,10 @@ def exit_code_of(
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    app.command()(function)
+    app.command()(_interruptible(function))
     try:
-        app(args=arguments, prog_name=f"vadfast {name}")
+        with _spoken_log():
+            app(args=arguments, prog_name=f"vadfast {name}")
     except (
         SystemExit
     ) as stop:  # the ordinary end; click's own usage errors arrive so too, already printed
@@ -70,10 +74,42 @@ def exit_code_of(
             raise
         talk.print(f"[bold red]error:[/] {_sentence(error)}", markup=True)
         return error.exit_code if isinstance(error, VadfastError) else 1
-    except KeyboardInterrupt:
-        talk.print("stopped by Ctrl-C")
-        return 130
     return 0
+
+
+def _interruptible(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Typer would end Ctrl-C with "Aborted!"; this says what happened, and ends with the shell's code for it."""
+
+    @functools.wraps(function)
+    def call(*arguments: Any, **options: Any) -> Any:
+        try:
+            return function(*arguments, **options)
+        except KeyboardInterrupt:
+            talk.print("stopped by Ctrl-C")
+            raise typer.Exit(130) from None
+
+    return call
+
+
+class _TalkHandler(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        from rich.markup import escape
+
+        talk.print(escape(record.getMessage()))
+
+
+@contextmanager
+def _spoken_log() -> Iterator[None]:
+    """Shows what the library logs (which engine was chosen, and why not another) to the person at the command line."""
+    logger, handler = logging.getLogger("vadfast"), _TalkHandler()
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
 
 
 def _sentence(error: BaseException) -> str:

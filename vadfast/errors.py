@@ -3,6 +3,8 @@
 The message of each is one sentence a user can act on: what was wanted, what came, and the next step.
 """
 
+from typing import Any
+
 
 class VadfastError(Exception):
     """The root: catch it to catch everything that vadfast raises on purpose."""
@@ -37,9 +39,16 @@ class EngineMismatch(BackendError):
 
 
 class GateError(VadfastError):
-    """No compiled candidate kept the scores of the eager model within the stated bounds."""
+    """No compiled candidate kept the scores of the eager model within the stated bounds.
+
+    ``document`` is what ``compile --json`` would have said: the race, and why each candidate failed.
+    """
 
     exit_code = 3
+
+    def __init__(self, message: str, document: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.document = document
 
 
 class BuildError(VadfastError):

@@ -182,6 +182,11 @@ def test_all_failing_is_exit_3_and_the_old_bundle_stays(
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "Traceback" not in captured.err
+    assert exit_code_of(command, name="compile", arguments=[*arguments, "--json", "-"]) == 3
+    document = json.loads(capsys.readouterr().out)
+    assert document["bundle"] is None
+    assert not any(row["shipped"] for row in document["race"])
+    assert any("fails the gate" in row["reason"] for row in document["race"])
     assert (out / "manifest.json").read_bytes() == before
     assert {p.name for p in tmp_path.iterdir()} == {"run", "a.vad", "scratch"}
     assert not list((tmp_path / "scratch").glob("vadfast-compile-*"))

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 
 from tests.compile.tiny import CARD, SPEC, FilmSource, TinyScorer, film
 from vadfast.compile.calibrate import calibrate, score_normal, statistics
-from vadfast.compile.progress import steps
 from vadfast.compile.windows import Tail
 from vadfast.errors import UsageError
 from vadfast.models.eager import EagerEngine
+from vadfast.progress import steps
 from vadfast.runtime.score import run_chain
 
 

@@ -6,10 +6,10 @@ import pytest
 
 from tests.compile.tiny import CARD, SPEC, TinyScorer
 from vadfast.compile.gate import BOUNDS, Scored, bounds_of, judge, score_runs
-from vadfast.compile.progress import steps
 from vadfast.compile.windows import Run
 from vadfast.errors import BuildError
 from vadfast.models.eager import EagerEngine
+from vadfast.progress import steps
 from vadfast.runtime.manifest import Component
 
 

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -11,7 +11,12 @@ from vadfast.cli import Debug, JsonFile, run_command
 
 def command(
     run: Annotated[Path, typer.Argument(help="Run directory written by vadfast.train.")],
-    out: Annotated[Path, typer.Option(help="The bundle to write; an existing bundle is replaced.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            help="The bundle to write: NAME.vad (a folder) or NAME.vad.zip (one file); an existing one is replaced."
+        ),
+    ],
     target: Annotated[str, typer.Option(help="Where it will run: auto or cpu.")] = "auto",
     precision: Annotated[
         str, typer.Option(help="auto (the fastest that passes the gate), fp32 or bf16.")
@@ -45,9 +50,9 @@ def command(
     """Exports a trained model, races the engines of this machine, gates and calibrates them, and writes a bundle."""
     from rich.console import Console
 
-    from vadfast.atomic import write_text
     from vadfast.compile.build import Options, build_bundle, plan_build
     from vadfast.compile.report import print_report
+    from vadfast.errors import GateError
 
     options = Options(
         target=target,
@@ -63,17 +68,28 @@ def command(
         for line in plan_build(run, out, options).words():
             typer.echo(line)
         return
-    report = build_bundle(run, out, options)
-    document = json.dumps(report.to_json(), indent=2) + "\n"
+    try:
+        report = build_bundle(run, out, options)
+    except GateError as error:
+        _write_json(error.document, json_file)
+        raise
+    _write_json(report.to_json(), json_file)
     if json_file == Path("-"):
-        typer.echo(document, nl=False)
         return
-    if json_file is not None:
-        write_text(json_file, document)
     print_report(report, Console(highlight=False))
     typer.echo(
         f"wrote {out} ({report.size / 1e6:.1f} MB); next: python -m vadfast.score {out} VIDEO"
     )
+
+
+def _write_json(document: dict[str, Any], file: Path | None) -> None:
+    from vadfast.atomic import write_text
+
+    text = json.dumps(document, indent=2) + "\n"
+    if file == Path("-"):
+        typer.echo(text, nl=False)
+    elif file is not None:
+        write_text(file, text)
 
 
 if __name__ == "__main__":

@@ -36,12 +36,12 @@ from vadfast.compile.candidates import (
 from vadfast.compile.export import export_onnx
 from vadfast.compile.gate import Scorecard, Scored, bounds_of, judge, score_runs
 from vadfast.compile.plan import Options, Plan, plan_build
-from vadfast.compile.progress import steps
 from vadfast.compile.race import load_average, race
 from vadfast.compile.report import Report, Row, race_table
 from vadfast.compile.windows import Run, read_run
 from vadfast.errors import GateError, SourceError
 from vadfast.models.eager import EagerEngine
+from vadfast.progress import steps
 from vadfast.runtime.manifest import FORMAT_VERSION, AlertRule, Artefact, Calibration, Manifest
 
 __all__ = ["Options", "build_bundle", "plan_build"]
@@ -84,10 +84,19 @@ def _build(plan: Plan, folder: Path) -> Report:
     gate = gate_record(plan, runs, candidates)
     if not shipped:
         talk.print(race_table(rows, eager.median_ms, load=(load, load_after)))
+        failed = Report(
+            bundle=None,
+            eager_ms=eager.median_ms,
+            race=rows,
+            gate=gate,
+            load=load,
+            load_after=load_after,
+        )
         raise GateError(
             f"--ship: one of {', '.join(options.ship)} must keep the scores of eager float32, none does "
             f"({'; '.join(f'{r.backend} {r.precision}: {r.reason}' for r in rows if r.backend in options.ship)}); "
-            "nothing was written; try --precision fp32 or --ship eager"
+            "nothing was written; try --precision fp32 or --ship eager",
+            failed.to_json(),
         )
 
     calibration, alert = _calibrate(plan, shipped[0])

@@ -6,6 +6,7 @@ in the same moment.
 
 import hashlib
 import shutil
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from vadfast.atomic import atomic_directory
 from vadfast.compile.windows import Run
 from vadfast.errors import UsageError
 from vadfast.runtime.manifest import FileRecord, Golden, Manifest
+from vadfast.runtime.zipped import is_zipped, pack
 
 MANIFEST = "manifest.json"
 MANIFEST_HASH = "manifest.sha256"
@@ -54,7 +56,9 @@ def choose_golden(
 
 def check_target(out: Path) -> None:
     """Raises UsageError where a bundle could not be written to ``out``, or would replace something that is none."""
-    if out.is_symlink() or (out.exists() and not out.is_dir()):
+    if is_zipped(out) and out.is_dir():
+        raise UsageError(f"--out: {out} must be a file to write, is a folder; choose another name")
+    if out.is_symlink() or (out.exists() and not out.is_dir() and not is_zipped(out)):
         raise UsageError(
             f"--out: must be a new folder or a bundle to replace, got a file at {out}; choose another name"
         )
@@ -76,7 +80,16 @@ def check_target(out: Path) -> None:
 def write_bundle(
     out: Path, manifest: Manifest, *, folder: Path, files: Sequence[str], golden: GoldenWindows
 ) -> Manifest:
-    """Writes ``files`` of ``folder``, the golden windows and the sealed ``manifest`` to ``out``; returns the sealed one."""
+    """Writes ``files`` of ``folder``, the golden windows and the sealed ``manifest`` to ``out``; returns the sealed one.
+
+    ``out`` named ``*.vad.zip`` is one file, any other name a folder.
+    """
+    if is_zipped(out):
+        with tempfile.TemporaryDirectory(prefix="vadfast-zip-") as scratch:
+            inside = Path(scratch, "bundle")
+            sealed = write_bundle(inside, manifest, folder=folder, files=files, golden=golden)
+            pack(inside, out)
+        return sealed
     with atomic_directory(out) as temporary:
         for name in dict.fromkeys(files):
             (temporary / name).parent.mkdir(parents=True, exist_ok=True)

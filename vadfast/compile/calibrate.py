@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from vadfast.compile.progress import Steps
 from vadfast.compile.windows import Tail
 from vadfast.errors import UsageError
+from vadfast.progress import Steps
 from vadfast.runtime.engine import Engine
 from vadfast.runtime.manifest import (
     AlertRule,

@@ -22,10 +22,10 @@ import numpy.typing as npt
 
 from vadfast.compile.backends import Precision
 from vadfast.compile.calibrate import statistics
-from vadfast.compile.progress import Steps
 from vadfast.compile.windows import Run
 from vadfast.errors import BuildError
 from vadfast.evaluate.protocols import auc
+from vadfast.progress import Steps
 from vadfast.runtime.engine import Engine
 from vadfast.runtime.manifest import Calibration, Chain, Component
 from vadfast.runtime.score import run_chain

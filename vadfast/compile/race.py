@@ -1,19 +1,19 @@
-"""The race: all candidates take turns on the same windows, so that load slows all of them alike.
+"""The race: all candidates take turns on the same work, so that load slows all of them alike.
 
 Each round runs every candidate once, in an order that rotates; the result is the median over rounds
-with a bootstrap interval.
+with a bootstrap interval. ``vadfast.compile`` races engines with it, the benchmark suite everything.
 """
 
 import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from vadfast.compile.progress import Steps
+from vadfast.progress import Steps
 from vadfast.runtime.engine import Engine
 
 N_WARM_UP = 2
@@ -52,21 +52,32 @@ def race(
         rounds: how often each engine has its turn.
         steps: where progress is shown.
     """
+
+    def caller(engine: Engine) -> Callable[[int], object]:
+        return lambda i: engine(windows[i % len(windows)])
+
+    return alternate([caller(engine) for engine in engines], rounds=rounds, steps=steps)
+
+
+def alternate(
+    calls: Sequence[Callable[[int], object]], *, rounds: int, steps: Steps
+) -> list[Timing]:
+    """Returns the timing of each of ``calls``, in order; each is given the number of its call, to rotate its input by."""
     turns = []
-    for engine in engines:
+    for call in calls:
         for i in range(N_WARM_UP):
-            engine(windows[i % len(windows)])
+            call(i)
         time.sleep(_SETTLE_S)
-        turns.append(max(1, math.ceil(_TURN_MS / _turn(engine, windows, 0, 1))))
+        turns.append(max(1, math.ceil(_TURN_MS / _turn(call, 0, 1))))
         steps.advance()
-    times: list[list[float]] = [[] for _ in engines]
+    times: list[list[float]] = [[] for _ in calls]
     for r in range(rounds):
-        for i in range(len(engines)):
-            k = (i + r) % len(engines)
+        for i in range(len(calls)):
+            k = (i + r) % len(calls)
             time.sleep(_SETTLE_S)
             if turns[k] > 1:  # a short call feels what the candidate before left in the cache
-                engines[k](windows[r % len(windows)])
-            times[k].append(_turn(engines[k], windows, r, turns[k]))
+                calls[k](r)
+            times[k].append(_turn(calls[k], r, turns[k]))
             steps.advance()
     return [summarise(t) for t in times]
 
@@ -79,15 +90,25 @@ def summarise(round_ms: Sequence[float]) -> Timing:
     return Timing(float(np.median(times)), float(lo), float(hi), tuple(times.tolist()))
 
 
+def ratio(reference: Timing, timing: Timing) -> tuple[float, float, float]:
+    """Returns how many times faster ``timing`` is than ``reference``, and the 95 % interval of that.
+
+    Rounds are resampled in pairs: what slowed a round slowed both.
+    """
+    a, b = np.asarray(reference.round_ms), np.asarray(timing.round_ms)
+    picks = np.random.default_rng(0).integers(len(a), size=(_N_RESAMPLES, len(a)))
+    ratios = np.median(a[picks], axis=1) / np.median(b[picks], axis=1)
+    lo, hi = np.quantile(ratios, [0.025, 0.975])
+    return float(np.median(a) / np.median(b)), float(lo), float(hi)
+
+
 def load_average() -> float:
     """Returns how many processes wanted a CPU during the last minute."""
     return os.getloadavg()[0]
 
 
-def _turn(
-    engine: Engine, windows: Sequence[npt.NDArray[np.uint8]], first: int, n_calls: int
-) -> float:
+def _turn(call: Callable[[int], object], first: int, n_calls: int) -> float:
     start = time.perf_counter()
     for i in range(first, first + n_calls):
-        engine(windows[i % len(windows)])
+        call(i)
     return (time.perf_counter() - start) * 1e3 / n_calls

@@ -1,7 +1,7 @@
 """What a compile run tells: a table of winners and losers with reasons, and the same as JSON."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The result of ``build_bundle``; ``bundle`` is None where nothing was written."""
+    """The result of ``build_bundle``; where the gate let nothing through, ``bundle`` is None and nothing was calibrated."""
 
     bundle: Path | None
     eager_ms: float
@@ -39,9 +39,9 @@ class Report:
     gate: dict[str, Any]
     load: float
     load_after: float
-    calibration: dict[str, Any]
-    alert: dict[str, Any]
-    size: int  # bytes of the bundle
+    calibration: dict[str, Any] = field(default_factory=dict)
+    alert: dict[str, Any] = field(default_factory=dict)
+    size: int = 0  # bytes of the bundle
 
     def to_json(self) -> dict[str, Any]:
         """Returns the document of ``--json``."""

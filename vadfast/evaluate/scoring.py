@@ -4,18 +4,15 @@ Labels are checked before the first frame is decoded: an hour of scoring must no
 no label file".
 """
 
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import numpy as np
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from vadfast.cli import talk
 from vadfast.data.datasets import Dataset, Video
 from vadfast.errors import SourceError
 from vadfast.evaluate.protocols import Labels, VideoScores, check_both_classes, match_labels
 from vadfast.evaluate.subject import Subject
+from vadfast.progress import steps
 from vadfast.runtime.score import run_chain
 from vadfast.runtime.session import raw_scores
 
@@ -38,14 +35,14 @@ def score_videos(subject: Subject, dataset: Dataset) -> list[VideoScores]:
     window = subject.input.n_frames
     check_both_classes(np.concatenate([of_video[window - 1 :] for of_video in labels]))
     result = []
-    with _progress([len(of_video) for of_video in labels], window) as step:
-        for video, of_video in zip(dataset.test, labels, strict=True):
-            step.begin(video.name)
+    n_windows = sum(max(len(of_video) - window + 1, 0) for of_video in labels)
+    with steps("evaluate", n_windows, unit="frames") as bar:
+        for number, (video, of_video) in enumerate(zip(dataset.test, labels, strict=True), 1):
+            bar.rename(f"evaluate {video.name} ({number} of {len(labels)})")
             rows = []
             for raw in raw_scores(subject.engine, subject.input, video.source):
                 rows.append(raw.components)
-                step.advance()
-            step.end(len(rows))
+                bar.advance()
             components = np.stack(rows)  # [n, K]
             result.append(
                 VideoScores(
@@ -94,50 +91,3 @@ def _names(names: Sequence[str], at_most: int = 5) -> str:
     return ", ".join(names[:at_most]) + (
         f" and {len(names) - at_most} more" if len(names) > at_most else ""
     )
-
-
-class _Steps:
-    """Tells whoever waits: a bar with the time left in a terminal, a line per video elsewhere."""
-
-    def __init__(self, progress: Progress, n_frames: Sequence[int], window: int) -> None:
-        self._progress = progress
-        self._n_videos = len(n_frames)
-        self._n_done = 0
-        self._n_scored = 0
-        self._total = sum(max(n - window + 1, 0) for n in n_frames)
-        self._start = time.monotonic()
-        self._task = progress.add_task("", total=self._total)
-        self._name = ""
-
-    def begin(self, name: str) -> None:
-        self._name = name
-        self._progress.update(
-            self._task, description=f"{name} ({self._n_done + 1} of {self._n_videos})"
-        )
-
-    def advance(self) -> None:
-        self._n_scored += 1
-        self._progress.advance(self._task)
-
-    def end(self, n_scores: int) -> None:
-        self._n_done += 1
-        if talk.is_terminal:
-            return
-        seconds = time.monotonic() - self._start
-        left = seconds * (self._total - self._n_scored) / max(self._n_scored, 1)
-        talk.print(
-            f"{self._name}: {n_scores} frames scored, video {self._n_done} of {self._n_videos}, "
-            f"{1e3 * seconds / max(self._n_scored, 1):.1f} ms a frame, about {left:.0f} s left"
-        )
-
-
-@contextmanager
-def _progress(n_frames: Sequence[int], window: int) -> Iterator[_Steps]:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=talk, disable=not talk.is_terminal, transient=True) as progress:
-        yield _Steps(progress, n_frames, window)

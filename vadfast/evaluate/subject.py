@@ -11,6 +11,7 @@ from vadfast.errors import UsageError
 from vadfast.runtime.bundle import open_bundle
 from vadfast.runtime.engine import Engine, open_engine
 from vadfast.runtime.manifest import Calibration, Chain, Component, InputSpec, MinMax
+from vadfast.runtime.zipped import is_zipped
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ def open_subject(path: Path) -> Subject:
     """Opens a run or a bundle, whichever ``path`` is; raises UsageError where it is neither."""
     if (path / "run.toml").is_file():
         return _open_run(path)
-    if (path / "manifest.json").is_file() or path.suffix == ".vad":
+    if (path / "manifest.json").is_file() or path.suffix == ".vad" or is_zipped(path):
         return _open_bundle(path)
     came = (
         "a folder with neither" if path.is_dir() else "a file" if path.exists() else "nothing there"

@@ -1,4 +1,4 @@
-"""Opens a bundle ``NAME.vad``: verifies every byte of it before anything in it is used.
+"""Opens a bundle ``NAME.vad`` or ``NAME.vad.zip``: verifies every byte of it before anything in it is used.
 
 manifest.sha256 covers manifest.json, which covers every other file; nothing may be missing, added,
 linked or outside. Only after that is the manifest believed, and only then does an engine read the
@@ -9,14 +9,16 @@ import hashlib
 import json
 import os
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from pydantic import ValidationError
 
 from vadfast.errors import BundleError
 from vadfast.runtime.manifest import FORMAT_VERSION, FileRecord, Manifest
+from vadfast.runtime.zipped import is_zipped, unpack
 
 MANIFEST = "manifest.json"
 MANIFEST_HASH = "manifest.sha256"
@@ -30,6 +32,8 @@ class Bundle:
 
     path: Path
     manifest: Manifest
+    # What holds the folder of a zipped bundle; it goes when the bundle is forgotten.
+    unpacked: "TemporaryDirectory[str] | None" = None
 
     def file(self, name: str) -> Path:
         """Returns where the file ``name`` of the manifest lies."""
@@ -43,6 +47,8 @@ def open_bundle(path: Path) -> Bundle:
         BundleError: it is absent, damaged, incomplete, has something added, or is of a format this
             version does not read.
     """
+    if is_zipped(path) and path.is_file():
+        return _open_zipped(path)
     if not path.is_dir():
         found = "a file" if path.exists() else "nothing"
         raise BundleError(
@@ -64,6 +70,17 @@ def open_bundle(path: Path) -> Bundle:
     _check_names(path, manifest)
     _check_files(path, manifest.files, on_disk - {MANIFEST, MANIFEST_HASH})
     return Bundle(path, manifest)
+
+
+def _open_zipped(path: Path) -> Bundle:
+    unpacked = TemporaryDirectory(prefix="vadfast-bundle-")
+    folder = Path(unpacked.name, path.name.removesuffix(".zip"))
+    folder.mkdir()
+    unpack(path, folder)
+    try:
+        return replace(open_bundle(folder), unpacked=unpacked)
+    except BundleError as error:  # in the words of the file that the user knows
+        raise BundleError(str(error).replace(str(folder), str(path))) from error
 
 
 def _files_of(path: Path) -> set[str]:

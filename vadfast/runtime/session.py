@@ -6,7 +6,7 @@ an error) ends the thread.
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
@@ -52,7 +52,9 @@ class ScoredFrame:
     score: float
 
 
-def raw_scores(engine: Engine, spec: InputSpec, source: "Source") -> Iterator[RawScore]:
+def raw_scores(
+    engine: Engine, spec: InputSpec, source: "Source"
+) -> Generator[RawScore, None, None]:
     """Yields one result per frame, in order, from frame ``spec.n_frames - 1`` on.
 
     Raises:
@@ -91,7 +93,9 @@ def raw_scores(engine: Engine, spec: InputSpec, source: "Source") -> Iterator[Ra
         reader.join(JOIN_TIMEOUT_S)
 
 
-def score_source(engine: Engine, manifest: Manifest, source: "Source") -> Iterator[ScoredFrame]:
+def score_source(
+    engine: Engine, manifest: Manifest, source: "Source"
+) -> Generator[ScoredFrame, None, None]:
     """Yields the frames with the score of the causal chain; raises like ``raw_scores``."""
     chain = ChainState(manifest.causal_chain, manifest.components, manifest.calibration)
     for raw in raw_scores(engine, manifest.input, source):

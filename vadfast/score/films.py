@@ -4,7 +4,6 @@ A film that cannot be read is reported, in words and as a JSON line, and the nex
 anything else stops the command.
 """
 
-import logging
 import os
 import sys
 import time
@@ -18,6 +17,7 @@ from rich.markup import escape
 
 from vadfast.cli import talk
 from vadfast.errors import SourceError, UsageError
+from vadfast.progress import Steps, steps
 from vadfast.runtime.alert import Alert, Event
 from vadfast.runtime.bundle import open_bundle
 from vadfast.runtime.engine import Engine, open_engine
@@ -29,7 +29,6 @@ from vadfast.runtime.source import Source, find_sources
 
 if TYPE_CHECKING:
     from vadfast.runtime.sinks.overlay import Overlay
-    from vadfast.score.progress import Meter
 
 # Beyond this the motion between two frames is no longer what the model was trained on.
 _FPS_TOLERANCE = 1.25
@@ -73,16 +72,17 @@ def score_films(
         BundleError: the bundle is damaged.
         BackendError: no engine of the bundle runs here, or it gives other scores than it should.
     """
-    from vadfast.score.progress import Meter
-
     sources = find_sources(videos)
+    counts = [source.n_frames for source in sources]
+    known = [n for n in counts if n is not None]
     bundle = open_bundle(bundle_path)
-    with _talking(), _quiet_pipe(), ExitStack() as stack:
+    with _quiet_pipe(), ExitStack() as stack:
         engine = open_engine(bundle, backend=backend, threads=threads)
         stack.callback(engine.close)
         lines = stack.enter_context(json_lines(wanted.lines, bundle.manifest.components))
-        meter = stack.enter_context(Meter(sources))
-        job = _Job(engine, bundle.manifest, wanted, lines, meter)
+        total = sum(known) if len(known) == len(counts) else None
+        bar = stack.enter_context(steps("score", total, unit="frames"))
+        job = _Job(engine, bundle.manifest, wanted, lines, bar, len(sources))
         n_failed = sum(not job.run(source) for source in sources)
     if wanted.lines is not None:
         talk.print(f"scores: {escape(str(wanted.lines))}")
@@ -100,7 +100,9 @@ class _Job:
     manifest: Manifest
     wanted: Wanted
     lines: JsonLines
-    meter: "Meter"
+    bar: Steps
+    n_films: int
+    _n_declared: int = 0  # frames of the films before, as they declare them
     _used: set[str] = field(default_factory=set)
 
     def run(self, source: Source) -> bool:
@@ -109,7 +111,7 @@ class _Job:
         film = _Film(source.name)
         plot = ScorePlot(source.name, self.manifest.alert) if self.wanted.plot else None
         stem = self._stem(source.name)
-        self.meter.start(source)
+        self.bar.rename(f"score {source.name} ({len(self._used)} of {self.n_films})")
         fault: SourceError | None = None
         try:
             with ExitStack() as stack:
@@ -119,7 +121,9 @@ class _Job:
         else:
             if plot is not None and self.wanted.out is not None:
                 plot.write(self.wanted.out / f"{stem}.png")
-        self.meter.end(source)
+        # What it declared, so that the time left stays right after a short or broken film.
+        self._n_declared += film.n_frames if source.n_frames is None else source.n_frames
+        self.bar.update(self._n_declared)
         if film.n_frames:
             talk.print(escape(film.summary()))
         if fault is not None:
@@ -144,7 +148,7 @@ class _Job:
                     plot.add(scored, event)
                 if overlay is not None:
                     overlay.add(scored, in_event=alert.active)
-                self.meter.advance()
+                self.bar.advance()
         except SourceError as error:
             if scored is None:
                 raise
@@ -209,25 +213,6 @@ class _Film:
             f"highest score {self.peak:.2f} at frame {self.peak_frame}, "
             f"{self.n_events} event{'' if self.n_events == 1 else 's'}"
         )
-
-
-class _TalkHandler(logging.Handler):
-    def emit(self, record: logging.LogRecord) -> None:
-        talk.print(escape(record.getMessage()))
-
-
-@contextmanager
-def _talking() -> Iterator[None]:
-    """Shows what the library logs (the choice of the engine) to the person at the command line."""
-    logger, handler = logging.getLogger("vadfast"), _TalkHandler()
-    level = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(level)
 
 
 @contextmanager

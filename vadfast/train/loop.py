@@ -13,17 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import torch
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from vadfast.cli import talk
 from vadfast.data.clips import ClipSampler, prefetch
@@ -32,6 +23,7 @@ from vadfast.data.holdout import n_trained
 from vadfast.data.store import FrameStore, open_store
 from vadfast.errors import TrainingError, UsageError
 from vadfast.models.registry import CONFIG_FILE, MODEL_FILE, input_spec
+from vadfast.progress import steps
 from vadfast.train.attention import precomputed_maps
 from vadfast.train.checkpoint import CHECKPOINT_FILE, load_checkpoint, save_checkpoint, save_tensors
 from vadfast.train.config import CHECKPOINT_EVERY_S, RunConfig
@@ -52,11 +44,9 @@ def train(config: RunConfig, dataset: Dataset, run: Path, *, resume: bool) -> bo
     keep_freed_memory()
     torch.manual_seed(config.seed)
     spec = input_spec(config, config.fps)
-    with _progress("reading frames", "frames") as (bar, task):
+    with steps("reading frames", None, unit="frames") as bar:
         store = open_store(
-            dataset.train,
-            spec,
-            progress=lambda n, total: bar.update(task, completed=n, total=total),
+            dataset.train, spec, progress=lambda n, total: bar.update(n, total=total)
         )
     sampler = _sampler(config, dataset, store, spec.n_frames)
     maps = precomputed_maps(config.adl, store, dataset.train, config.mask_folder)
@@ -100,9 +90,8 @@ def _steps(
     with (
         _Log(run / LOG_FILE, first) as log,
         _interrupt() as stopped,
-        _progress("training", "steps") as (bar, task),
+        steps("training", config.steps, first=first) as bar,
     ):
-        bar.update(task, total=config.steps, completed=first)
         try:
             for batch in batches:
                 index = batch.last if config.adl.attention == "mask" else batch.video
@@ -116,7 +105,7 @@ def _steps(
                     rate = (step - first) * config.batch / (time.monotonic() - started)
                     log.write(step, time.monotonic() - started, rate, values)
                     shown = " ".join(f"{name} {value:.4g}" for name, value in values.items())
-                    bar.update(task, completed=step, detail=f"{rate:.1f} clips/s  {shown}")
+                    bar.update(step, detail=f"{rate:.1f} clips/s, {shown}")
                 if stopped:
                     break
                 if time.monotonic() - saved_at > CHECKPOINT_EVERY_S:
@@ -194,18 +183,3 @@ def _interrupt() -> Iterator[list[int]]:
         yield caught
     finally:
         signal.signal(signal.SIGINT, previous)
-
-
-@contextmanager
-def _progress(title: str, unit: str) -> Iterator[tuple[Progress, Any]]:
-    columns = (
-        TextColumn(title),
-        BarColumn(bar_width=20),
-        MofNCompleteColumn(),
-        TextColumn(f"{unit}  ETA"),
-        TimeRemainingColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[detail]}"),
-    )
-    with Progress(*columns, console=talk, transient=not talk.is_terminal) as bar:
-        yield bar, bar.add_task(title, total=None, detail="")

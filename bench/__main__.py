@@ -1,0 +1,102 @@
+"""``python -m bench run [SUITE...]``: measures suites on this machine and writes ``bench/results/<device>/``."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import pytest
+import typer
+from rich.table import Table
+
+from bench.machine import is_busy, load_average, steal_share, this_machine, wait_until_idle
+from bench.results import ROOT, Row, read_rows
+from vadfast.cli import Debug, run_command, talk
+from vadfast.errors import UsageError, VadfastError
+
+SUITES = Path(__file__).parent / "suites"
+WAIT_LIMIT_S = 600.0
+
+
+def run(
+    suites: Annotated[list[str] | None, typer.Argument(help="Suites; none: all of them.")] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Fewer rounds, and nothing that takes minutes.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the rows instead of bench/results/<device>.")
+    ] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="On a busy machine wait up to ten minutes.")
+    ] = False,
+    only: Annotated[str, typer.Option("-k", help="Cases whose name matches (as pytest -k).")] = "",
+    debug: Debug = False,
+) -> None:
+    """Verifies and times every provider of the suites; exit code 1 where one was wrong."""
+    known = sorted(path.stem.removeprefix("test_") for path in SUITES.glob("test_*.py"))
+    for suite in suites or ():
+        if suite not in known:
+            raise UsageError(f"suite must be one of {', '.join(known)}, got {suite!r}")
+    machine = this_machine()
+    talk.print(f"{machine.device}; load average {load_average()}, steal {steal_share():.1%}")
+    if is_busy() and not (wait and wait_until_idle(WAIT_LIMIT_S)):
+        talk.print("[yellow]the machine is busy[/]: rows will say so; --wait waits for it")
+    folder = out or ROOT / machine.folder
+    arguments = [str(SUITES / f"test_{suite}.py") for suite in suites or known]
+    options = ["-q", "-rs", "--timeout=0", "--benchmark-columns=median,iqr,rounds"]
+    options += [
+        f"--results={folder}",
+        *(["--quick"] if quick else []),
+        *(["-k", only] if only else []),
+    ]
+    code = pytest.main([*arguments, *options])
+    for suite in suites or known:
+        if (folder / f"{suite}.json").exists():
+            talk.print(table_of(suite, read_rows(folder / f"{suite}.json")))
+    if code:
+        raise VadfastError(f"pytest ended with {code!s}; the failing cases are named above")
+
+
+def table_of(suite: str, rows: list[Row]) -> Table:
+    """The rows of one suite for a person."""
+    table = Table(title=f"{suite}, load {max(r.load for r in rows):.1f}", title_justify="left")
+    for column in ("case", "provider", "result", "against", "verified, notes"):
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(
+            row.case,
+            f"{row.provider} {row.dtype}".strip(),
+            words_of_value(row),
+            words_of_ratio(row),
+            "; ".join(text for text in (row.verified, row.note) if text),
+        )
+    return table
+
+
+def words_of_value(row: Row) -> str:
+    """``434 ms [431, 440]``, ``0.912``, or a dash where there is none."""
+    if row.median_ms is not None:
+        return f"{row.median_ms:g} ms ({row.q20_ms:g} to {row.q80_ms:g})"
+    return "-" if row.value is None else f"{row.value:g} {row.unit}".strip()
+
+
+def words_of_ratio(row: Row) -> str:
+    """``1.42x [1.40, 1.44] of eager``."""
+    if row.ratio is None:
+        return ""
+    return f"{row.ratio:.2f}x [{row.ratio_lo:.2f}, {row.ratio_hi:.2f}] {row.reference}"
+
+
+COMMANDS = {"run": run}
+
+
+def main() -> NoReturn:
+    """``python -m bench NAME ...``."""
+    name = sys.argv[1] if len(sys.argv) > 1 else ""
+    if name not in COMMANDS:
+        talk.print(f"usage: python -m bench {{{'|'.join(COMMANDS)}}} ...   (each has --help)")
+        sys.exit(0 if name in ("-h", "--help") else 2)
+    run_command(COMMANDS[name], name=f"bench {name}", arguments=sys.argv[2:])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+"""What a number was measured on: the device's name, its load, and everything that could explain a difference."""
+
+import os
+import platform
+import re
+import subprocess
+import time
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from vadfast.runtime.engine import cpu_features
+
+# Instruction sets that decide which kernels a CPU library picks.
+_FLAGS = ("avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni", "bf16", "amx_tile", "neon")
+_PACKAGES = (
+    "torch",
+    "triton",
+    "onnxruntime",
+    "openvino",
+    "numpy",
+    "opencv-python-headless",
+    "av",
+    "cupy-cuda13x",
+    "tensorrt",
+    "tensorrt-rtx-cu13-libs",
+)
+_BUSY_SHARE = 0.25  # of the CPUs, wanted by others during the last minute
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Where and when; written beside the results as ``machine.json``."""
+
+    device: str
+    cpu: str
+    n_cpus: int
+    flags: tuple[str, ...]
+    clock_mhz: float | None
+    memory_gb: float
+    gpu: str | None
+    system: str
+    python: str
+    versions: dict[str, str]
+    commit: str
+    date: str
+
+    @property
+    def folder(self) -> str:
+        """The name of its folder under ``bench/results``."""
+        return re.sub(r"[^a-z0-9]+", "-", self.device.lower()).strip("-")
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the document of ``machine.json``."""
+        return asdict(self)
+
+
+@cache
+def this_machine() -> Machine:
+    """Describes the machine as it is found; nothing is changed on it."""
+    cpu, n_cpus = _cpu_name(), len(os.sched_getaffinity(0))
+    flags = tuple(flag for flag in _FLAGS if flag in cpu_features())
+    best = next((f for f in ("amx_tile", "avx512f", "avx2", "neon") if f in flags), "")
+    gpu = _gpu_name()
+    frequency = psutil.cpu_freq()
+    return Machine(
+        device=gpu or f"{cpu} {n_cpus} CPU {best}{' bf16' if 'bf16' in flags else ''}".strip(),
+        cpu=cpu,
+        n_cpus=n_cpus,
+        flags=flags,
+        clock_mhz=None if frequency is None else round(frequency.current),
+        memory_gb=round(psutil.virtual_memory().total / 2**30, 1),
+        gpu=gpu,
+        system=f"{platform.system()} {platform.release()}",
+        python=platform.python_version(),
+        versions=_versions(),
+        commit=_commit(),
+        date=datetime.now(UTC).date().isoformat(),
+    )
+
+
+def load_average() -> float:
+    """Returns how many processes wanted a CPU during the last minute."""
+    return round(os.getloadavg()[0], 2)
+
+
+def steal_share(seconds: float = 0.5) -> float:
+    """Returns the share of CPU time that the host gave to other guests during the next ``seconds``."""
+    before = psutil.cpu_times()
+    time.sleep(seconds)
+    after = psutil.cpu_times()
+    total = sum(after) - sum(before)
+    stolen: float = getattr(after, "steal", 0.0) - getattr(before, "steal", 0.0)
+    return stolen / total if total > 0 else 0.0
+
+
+def is_busy() -> bool:
+    """Whether others use so much of the CPUs that a timing would be theirs as much as ours."""
+    return load_average() > _BUSY_SHARE * len(os.sched_getaffinity(0))
+
+
+def wait_until_idle(limit_s: float) -> bool:
+    """Waits until the load average has fallen, at most ``limit_s``; returns whether it has."""
+    end = time.monotonic() + limit_s
+    while is_busy() and time.monotonic() < end:
+        time.sleep(5)
+    return not is_busy()
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _gpu_name() -> str | None:
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _commit() -> str:
+    """The commit, with ``+`` where the tree differs from it."""
+    root = Path(__file__).parents[1]
+    git = ["git", "-C", str(root)]
+    try:
+        head = subprocess.run(
+            [*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        changed = subprocess.run(
+            [*git, "status", "--porcelain", "--", ".", ":!bench/results"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return f"{head}+" if changed else head

@@ -1,0 +1,92 @@
+"""Result rows: one measured or predicted number each, kept as JSON under ``bench/results/<device>/<suite>.json``.
+
+A file holds the newest row of every key; running one case again replaces that case's rows and leaves the others.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from vadfast.atomic import write_text
+from vadfast.errors import UsageError
+
+ROOT = Path(__file__).parent / "results"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One number. Times have ``median_ms``; everything else has ``value`` and ``unit``; a provider that could not run, neither.
+
+    ``ratio`` is the reference provider's median over this one's (above 1: faster than the reference), with the 95 %
+    bootstrap interval over paired rounds.
+    """
+
+    suite: str
+    case: str
+    provider: str
+    shape: str
+    dtype: str
+    median_ms: float | None = None
+    q20_ms: float | None = None
+    q80_ms: float | None = None
+    ratio: float | None = None
+    ratio_lo: float | None = None
+    ratio_hi: float | None = None
+    reference: str = ""
+    value: float | None = None
+    unit: str = ""
+    peak_mb: float | None = None
+    verified: str = ""  # what was checked, and how close it came; empty: nothing could be checked
+    kind: Literal["measured", "predicted"] = "measured"
+    device: str
+    date: str
+    commit: str
+    load: float  # load average when the measurement began
+    note: str = ""  # why a provider did not run, what a target was, how a peer was set
+    command: str = ""
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """Two rows with the same key measure the same thing."""
+        return self.suite, self.case, self.provider, self.shape, self.dtype, self.unit
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Reads a result file.
+
+    Raises:
+        UsageError: it is not JSON, or a row has keys that a ``Row`` has not.
+    """
+    try:
+        document: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+        return [Row(**row) for row in document]
+    except (OSError, ValueError, TypeError) as error:
+        known = ", ".join(field.name for field in fields(Row))
+        raise UsageError(
+            f"{path}: must be a JSON list of rows ({known}), cannot be read ({error})"
+        ) from error
+
+
+def write_rows(rows: Iterable[Row], folder: Path) -> list[Path]:
+    """Merges ``rows`` into the files of their suites in ``folder``; returns the files."""
+    by_suite: dict[str, list[Row]] = {}
+    for row in rows:
+        by_suite.setdefault(row.suite, []).append(row)
+    written = []
+    for suite, new in by_suite.items():
+        path = folder / f"{suite}.json"
+        old = read_rows(path) if path.exists() else []
+        # A case that is run again is run whole: a provider that is gone from it must not linger.
+        cases = {row.case for row in new}
+        _write(path, [row for row in old if row.case not in cases] + new)
+        written.append(path)
+    return written
+
+
+def _write(path: Path, rows: Sequence[Row]) -> None:
+    lines = ",\n".join(
+        json.dumps({k: v for k, v in asdict(row).items() if v not in (None, "")}) for row in rows
+    )
+    write_text(path, f"[\n{lines}\n]\n")

@@ -1,0 +1,1 @@
+"""The suites; ``python -m bench run NAME`` runs ``test_NAME.py``."""

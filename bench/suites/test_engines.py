@@ -1,0 +1,174 @@
+"""Engines: one window through every backend and through the same libraries used plainly, against eager PyTorch.
+
+Weights are random (speed does not depend on them), frames are of the made scene. Verified by the score in float64.
+"""
+
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from bench import shapes
+from bench.child import KEEP_FREED_MEMORY, child
+from bench.contest import Check, Field, Provider, contest
+from vadfast.compile.backends import Workshop, all_backends, refusal
+from vadfast.compile.export import export_onnx
+from vadfast.compile.gate import BOUNDS
+from vadfast.data import synthetic
+from vadfast.errors import BackendError
+from vadfast.models import adl
+from vadfast.models.eager import EagerEngine
+from vadfast.runtime.engine import Engine, Outputs
+from vadfast.runtime.manifest import InputSpec
+from vadfast.runtime.preprocess import Preprocess
+
+N_WINDOWS = 4
+PROVIDERS = (
+    "eager",
+    "eager, freed memory kept",
+    "eager, channels last",
+    "inductor",
+    "onnxruntime, plain",
+    "openvino, plain",
+    "onnxruntime",
+    "openvino",
+    "openvino bf16",
+)
+
+
+def spec_of(network: shapes.Network) -> InputSpec:
+    """The input of ``network`` as bundles describe it."""
+    side = network.image_size
+    return InputSpec(n_frames=adl.N_FRAMES, height=side, width=side, fps=synthetic.FPS)
+
+
+def scorer_of(network: shapes.Network) -> adl.Scorer:
+    """ADL of that size with random weights, the same on every call."""
+    torch.manual_seed(0)
+    config = adl.ADLConfig(image_size=network.image_size, width=network.width)
+    return adl.Scorer(adl.Generator(config)).eval()
+
+
+def windows_of(network: shapes.Network) -> list[np.ndarray]:
+    """Windows of the made scene, uint8 [1, T, H, W, 3] each."""
+    spec = spec_of(network)
+    preprocess = Preprocess(spec)
+    frames = np.empty((spec.n_frames + N_WINDOWS - 1, spec.height, spec.width, 3), np.uint8)
+    for slot, made in zip(frames, synthetic.film(5, len(frames)), strict=True):
+        preprocess(made.image, slot)
+    return [frames[None, i : i + spec.n_frames].copy() for i in range(N_WINDOWS)]
+
+
+def eager_call(network: shapes.Network, *, channels_last: bool = False) -> Callable[[int], Outputs]:
+    """Eager PyTorch on those windows; also what the child process runs."""
+    scorer = scorer_of(network)
+    if channels_last:
+        scorer.generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return _caller(EagerEngine(scorer, spec_of(network)), windows_of(network))
+
+
+def open_engines(network: shapes.Network, stack: ExitStack) -> Field:
+    """Builds what can run here, and says of the rest why not."""
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    windows, spec = windows_of(network), spec_of(network)
+    export_onnx(scorer_of(network), spec, folder / "model.onnx")
+    kept = stack.enter_context(
+        child("bench.suites.test_engines:eager_call", network, environment=KEEP_FREED_MEMORY)
+    )
+    providers = {
+        "eager, freed memory kept": Provider(kept),
+        "eager, channels last": Provider(eager_call(network, channels_last=True)),
+        "onnxruntime, plain": Provider(_plain_onnxruntime(folder / "model.onnx", windows)),
+        "openvino, plain": Provider(_plain_openvino(folder / "model.onnx", windows)),
+    }
+    refused: dict[str, str] = {}
+    # Not the run's folder: no backend that is raced here copies files of a run.
+    workshop = Workshop(scorer_of(network), spec, folder, folder)
+    for backend in all_backends():
+        for precision in backend.precisions:
+            name = backend.name if precision == "fp32" else f"{backend.name} {precision}"
+            reason = refusal(backend, precision)
+            if reason is not None:
+                refused[name] = reason
+                continue
+            try:
+                engine: Engine = (
+                    EagerEngine(workshop.scorer, spec)
+                    if backend.name == "eager"
+                    else backend.build(workshop, precision, 1)
+                )
+            except BackendError as error:
+                refused[name] = str(error)
+                continue
+            stack.callback(engine.close)
+            providers[name] = Provider(_caller(engine, windows), dtype=precision)
+    return Field(providers, _checker(network, windows[0], providers), refused)
+
+
+def _caller(engine: Engine, windows: list[np.ndarray]) -> Callable[[int], Outputs]:
+    return lambda i: engine(windows[i % len(windows)])
+
+
+def _plain_onnxruntime(model: Path, windows: list[np.ndarray]) -> Callable[[int], Outputs]:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+    return lambda i: Outputs(*session.run(None, {"frames": windows[i % len(windows)]}))
+
+
+def _plain_openvino(model: Path, windows: list[np.ndarray]) -> Callable[[int], Outputs]:
+    import openvino
+
+    # Its own advice for one stream of requests is the latency hint; the batch is fixed as ours is.
+    loaded = openvino.Core().read_model(model)
+    loaded.reshape({"frames": list(windows[0].shape)})
+    compiled = openvino.compile_model(loaded, "CPU", {"PERFORMANCE_HINT": "LATENCY"})
+
+    def call(i: int) -> Outputs:
+        results = compiled(windows[i % len(windows)])
+        return Outputs(results["components"], results["heatmap"])
+
+    return call
+
+
+def _checker(
+    network: shapes.Network, window: np.ndarray, providers: dict[str, Provider]
+) -> Callable[[str, Any], Check]:
+    with torch.inference_mode():
+        scorer = scorer_of(network).double()
+        clip = torch.from_numpy(window).double().permute(0, 1, 4, 2, 3) / 127.5 - 1
+        error = ((adl.predict(scorer.generator, clip) - clip[:, -1]) / 2).square().mean()
+        psnr = -10 * torch.log10(error)
+
+    def check(name: str, outputs: Outputs) -> Check:
+        # The gate's bounds: what vadfast.compile would ship is what may be timed.
+        bound = BOUNDS["bf16" if providers[name].dtype == "bf16" else "fp32"].score_error["dB"]
+        return Check(abs(float(outputs.components[0, 0]) - float(psnr)), bound, "dB")
+
+    return check
+
+
+@contest(
+    case="adl-256, batch 1",
+    shape=shapes.ADL_FULL.words,
+    reference="eager",
+    providers=PROVIDERS,
+)
+def test_adl_full(stack: ExitStack) -> Field:
+    """The published network, 7.7 M parameters at 256x256."""
+    return open_engines(shapes.ADL_FULL, stack)
+
+
+@contest(
+    case="adl-128, batch 1",
+    shape=shapes.ADL_SMALL.words,
+    reference="eager",
+    providers=PROVIDERS,
+)
+def test_adl_small(stack: ExitStack) -> Field:
+    """The network of the Ped2 runs, width 16 at 128x128."""
+    return open_engines(shapes.ADL_SMALL, stack)

@@ -1,0 +1,105 @@
+"""Zipped bundles: the same bytes as the folder, and no archive that does more than hold them."""
+
+import zipfile
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.tiny_bundle import make_bundle
+from vadfast.errors import BundleError
+from vadfast.runtime.bundle import open_bundle
+from vadfast.runtime.zipped import pack
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_bundle(tmp_path_factory.mktemp("bundle") / "tiny.vad")
+
+
+@pytest.fixture
+def archive(folder: Path, tmp_path: Path) -> Path:
+    pack(folder, tmp_path / "tiny.vad.zip")
+    return tmp_path / "tiny.vad.zip"
+
+
+def _refused(path: Path) -> str:
+    with pytest.raises(BundleError) as caught:
+        open_bundle(path)
+    message = str(caught.value)
+    assert str(path) in message
+    assert "vadfast-bundle-" not in message  # the user knows the archive, not where it was unpacked
+    return message
+
+
+def test_it_is_the_same_bundle_and_leaves_nothing_behind(folder: Path, archive: Path) -> None:
+    opened, plain = open_bundle(archive), open_bundle(folder)
+    assert opened.manifest == plain.manifest
+    for name in plain.manifest.files:
+        assert opened.file(name).read_bytes() == plain.file(name).read_bytes()
+    where = opened.path
+    del opened
+    assert not where.exists()
+
+
+def test_equal_bundles_are_equal_files(folder: Path, archive: Path, tmp_path: Path) -> None:
+    pack(folder, tmp_path / "again.vad.zip")
+    assert (tmp_path / "again.vad.zip").read_bytes() == archive.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["../outside", "/etc/outside", "a/../../outside", "a\\b", "c:x"])
+def test_names_that_leave_the_bundle_are_refused(archive: Path, name: str) -> None:
+    with zipfile.ZipFile(archive, "a") as stored:
+        stored.writestr(zipfile.ZipInfo(name), b"x")
+    assert "leaves the bundle" in _refused(archive)
+    assert not (archive.parents[1] / "outside").exists()
+
+
+def test_compressed_entries_are_refused(folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "bomb.vad.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as stored:
+        stored.writestr("model.onnx", bytes(1 << 20))
+    assert "more than its own size" in _refused(path)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as stored:
+        stored.writestr("model.onnx", b"x")
+    assert "must be stored" in _refused(path)
+
+
+def test_a_changed_file_is_named(folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "tiny.vad.zip"
+    with zipfile.ZipFile(path, "w") as stored:
+        for file in sorted(p for p in folder.rglob("*") if p.is_file()):
+            content = file.read_bytes()
+            if file.name == "model.onnx":
+                content = content[:-1] + bytes([content[-1] ^ 1])
+            stored.writestr(file.relative_to(folder).as_posix(), content)
+    assert "model.onnx was changed" in _refused(path)
+
+
+@settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_no_damage_does_more_than_raise(archive: Path, data: st.DataObject) -> None:
+    content = archive.read_bytes()
+    place = data.draw(st.integers(0, len(content) - 1))
+    kind = data.draw(st.sampled_from(["cut", "flip", "insert"]))
+    byte = data.draw(st.integers(1, 255))
+    if kind == "cut":
+        damaged = content[:place]
+    elif kind == "flip":
+        damaged = content[:place] + bytes([content[place] ^ byte]) + content[place + 1 :]
+    else:
+        damaged = content[:place] + bytes([byte]) + content[place:]
+    path = archive.with_name("damaged.vad.zip")
+    path.write_bytes(damaged)
+    message, opened = "", None
+    try:
+        opened = open_bundle(path)
+    except BundleError as error:
+        message = str(error)
+    if opened is None:
+        assert str(path) in message
+    else:  # a byte that means nothing, such as a time stamp: then every file is as it was sealed
+        assert opened.manifest == open_bundle(archive).manifest
