@@ -25,6 +25,7 @@ from vadfast.runtime.bundle import open_bundle
 from vadfast.runtime.engine import cpu_features, open_engine
 from vadfast.runtime.score import run_chain
 from vadfast.runtime.session import raw_scores
+from vadfast.train.config import RunConfig
 
 QUICK = Options(rounds=3, gate_windows=48)
 
@@ -63,8 +64,9 @@ def run(tmp_path: Path, scorer: TinyScorer, monkeypatch: pytest.MonkeyPatch) -> 
     )
     folder = tmp_path / "run"
     folder.mkdir()
-    for name in ("model.safetensors", "run.toml"):
-        (folder / name).write_bytes(b"stands in")
+    (folder / "model.safetensors").write_bytes(b"stands in")
+    values = {"data": str(tmp_path / "films"), "dataset": "folder"}
+    RunConfig.parse(values, where="test").save(folder / "run.toml")
     monkeypatch.setattr("vadfast.models.registry.load_run", lambda _: model)
     monkeypatch.setattr("vadfast.compile.plan.load_dataset", lambda *_: dataset)
     monkeypatch.setenv("TMPDIR", str(tmp_path / "scratch"))
@@ -200,7 +202,6 @@ def test_a_full_disk_leaves_nothing(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(shutil, "copyfile", full)
-    monkeypatch.setattr("vadfast.compile.backends.eager.copy_into", lambda *_: None)
     arguments = [
         str(run),
         "--out",
@@ -228,6 +229,7 @@ def test_torch_backends_are_peers_until_asked_for(run: Path, tmp_path: Path) -> 
     assert all(row.median_ms is not None and not row.shipped for row in peers)
     bundle = open_bundle(tmp_path / "a.vad")
     assert {a.backend for a in bundle.manifest.artefacts} == {"inductor", "eager"}
+    assert str(tmp_path) not in (bundle.path / "artefacts/eager/run.toml").read_text()
     assert {"artefacts/inductor/model.pt2", "artefacts/eager/run.toml"} <= set(
         bundle.manifest.files
     )

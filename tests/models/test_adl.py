@@ -125,3 +125,11 @@ def test_a_flow_is_named_or_refused() -> None:
     for bad in ("raft", "no.such:thing", "vadfast.models.flow:absent"):
         with pytest.raises(UsageError, match="--flow"):
             load_flow(bad)
+
+
+def test_the_gradient_loss_cannot_tell_a_picture_from_its_negative() -> None:
+    """Why training begins with the content loss alone (gradient_warmup)."""
+    target = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    attention = torch.ones_like(target)
+    assert adl.gradient_loss(-target, target, attention).item() == 0
+    assert adl.content_loss(-target, target, attention).item() > 1

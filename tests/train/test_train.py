@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from vadfast.cli import exit_code_of
@@ -18,6 +19,7 @@ from vadfast.data.store import FrameStore
 from vadfast.models.registry import load_run
 from vadfast.train.__main__ import command
 from vadfast.train.config import RunConfig
+from vadfast.train.step import ADLTraining
 
 SMALL = ["--image-size", "16", "--width", "2", "--batch", "2", "--holdout", "0.2"]
 
@@ -56,8 +58,6 @@ def test_a_resumed_run_has_the_bits_of_one_that_was_not_stopped(
     ]
     assert _train("--out", tmp_path / "whole", *options) == 0
     # Ctrl-C after the fifth step: the loop sees it when the step is done.
-    from vadfast.train.step import ADLTraining
-
     original, calls = ADLTraining.step, []
 
     def step(self: ADLTraining, *arguments: object) -> object:
@@ -170,3 +170,31 @@ def test_ctrl_c_in_a_real_process_ends_with_130(films: Path, tmp_path: Path) -> 
     assert process.returncode == 130
     assert b"--resume" in talk
     load_run(out)
+
+
+def _weights_after_one_step(number: int, **options: float) -> dict[str, torch.Tensor]:
+    torch.manual_seed(0)
+    size = {"image_size": 16, "width": 2, "adversarial_weight": 0}
+    values = {"data": "films", "dataset": "folder", "steps": 9, "adl": size | options}
+    training = ADLTraining(RunConfig.parse(values, where="test"), None)
+    frames = torch.randint(0, 256, (1, 5, 16, 16, 3), dtype=torch.uint8)
+    training.step(frames, torch.zeros(1, dtype=torch.int64), number)
+    return training.generator.state_dict()
+
+
+def test_training_begins_with_the_content_loss_alone() -> None:
+    def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+        return all(torch.equal(a[name], b[name]) for name in a)
+
+    for number, warmup, weight in (
+        (0, 4, 0.0),
+        (1, 4, 0.25),
+        (4, 4, 1.0),
+        (8, 4, 1.0),
+        (0, 0, 1.0),
+    ):
+        warmed = _weights_after_one_step(number, gradient_warmup=warmup)
+        plain = _weights_after_one_step(number, gradient_warmup=0, gradient_weight=weight)
+        assert same(warmed, plain), (number, warmup)
+    full = _weights_after_one_step(0, gradient_warmup=0)
+    assert not same(full, _weights_after_one_step(0, gradient_warmup=4))

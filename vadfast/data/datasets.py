@@ -9,6 +9,7 @@ folders); what differs between data sets is only where their labels lie.
     folder       training/, testing/ with videos or image folders; testing/labels.json; or one folder or film: training only
 """
 
+import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -30,6 +31,8 @@ from vadfast.runtime.source import (
     open_source,
     read_image,
 )
+
+log = logging.getLogger(__name__)
 
 Kind = Literal["auto", "ped1", "ped2", "avenue", "folder"]
 
@@ -90,6 +93,8 @@ def load_dataset(root: Path, kind: Kind = "auto") -> Dataset:
             )
         return Dataset("folder", root, tuple(_video(p) for p in inside), (), None)
     chosen = _recognise(root) if kind == "auto" else kind
+    if kind == "auto":
+        log.info("data: %s read as %s", root, chosen)
     labelled, label_source = _label(root, chosen, tuple(test))
     return Dataset(chosen, root, tuple(train), labelled, label_source)
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from vadfast.atomic import atomic_file, write_text
 
-WIDTH_PX, HEIGHT_PX, FPS = 320, 240, 12
+WIDTH_PX, HEIGHT_PX, FPS = 320, 240, 15
 ANOMALIES = ("cyclist", "runner", "cart", "thrown", "loitering")
 MIN_MASK_PX = 12  # an anomaly that shows fewer pixels is not yet, or no longer, in the picture
 _HORIZON_PX = 70
@@ -62,7 +62,9 @@ class _Actor:
             self.phase += 0.25 * abs(np.sin(t / 14.0))
             return
         self.x += self.speed * self.scale
-        self.phase += abs(self.speed) * (0.32 if self.kind != "cyclist" else 0.2)
+        # Two steps carry a walker 0.6 of his height; wheels and pedals turn slower than legs.
+        turn = 2 * np.pi / (0.6 * self.height)
+        self.phase += abs(self.speed) * turn * (0.4 if self.kind == "cyclist" else 1.0)
         if self.kind == "thrown":
             self.height_above = max(0.0, self.height_above + self.rise)
             self.rise -= 0.55
@@ -111,7 +113,7 @@ def write_dataset(
     root: Path,
     *,
     seed: int = 0,
-    n_training: int = 4,
+    n_training: int = 6,
     n_testing: int = 5,
     n_frames: int = 240,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -235,10 +237,10 @@ def _walker(rng: np.random.Generator, *, inside: bool) -> _Actor:
         kind="walker",
         x=float(x),
         y=float(rng.uniform(122, 222)),
-        speed=float(rng.uniform(1.6, 2.4) * (1 if right else -1)),
+        speed=float(rng.uniform(1.3, 1.9) * (1 if right else -1)),
         clothes=_CLOTHES[rng.integers(len(_CLOTHES))],
         trousers=_CLOTHES[rng.integers(len(_CLOTHES))],
-        height=float(rng.uniform(68, 84)),
+        height=float(rng.uniform(44, 54)),
         phase=float(rng.uniform(0, 6.28)),
     )
 
@@ -250,9 +252,9 @@ def _intruder(rng: np.random.Generator, kind: str) -> _Actor:
     if kind == "loitering":
         actor.x, actor.speed = float(rng.uniform(150, 230)), 1.2
     elif kind == "thrown":
-        actor.height_above, actor.rise, actor.speed = 46.0, 7.5, side * 9.0
+        actor.height_above, actor.rise, actor.speed = 30.0, 6.0, side * 8.0
     else:
-        actor.speed = side * {"cyclist": 6.0, "runner": 5.2, "cart": 3.6}[kind]
+        actor.speed = side * {"cyclist": 6.0, "runner": 4.6, "cart": 4.0}[kind]
     return actor
 
 
@@ -284,7 +286,7 @@ def _paint(
         top = y - actor.height_above * actor.scale
         cv2.ellipse(
             canvas,
-            *_ellipse(x, top - 4, 5.5 * actor.scale + 1, 5.5 * actor.scale + 1),
+            *_ellipse(x, top - 4, 4.5 * actor.scale + 1, 4.5 * actor.scale + 1),
             ink((150, 30, 28)),
             -1,
             line,

@@ -26,7 +26,9 @@ MODEL = (
     "--adversarial",
     "0",
     "--learning-rate",
-    "4e-4",
+    "1.5e-3",
+    "--holdout",  # enough normal video to calibrate a threshold on
+    "0.25",
 )
 TRAINED_PART = 0.7  # of one's own film
 
@@ -39,7 +41,7 @@ def command(
     video: Annotated[
         Path | None, typer.Option(help="Your own film: trains on its first part, scores the rest.")
     ] = None,
-    steps: Annotated[int, typer.Option(help="Training steps.")] = 1800,
+    steps: Annotated[int, typer.Option(help="Training steps.")] = 1600,
     n_frames: Annotated[int, typer.Option(help="Length of each made film.")] = 300,
     debug: Debug = False,
 ) -> None:

@@ -16,7 +16,7 @@ import math
 from typing import Literal
 
 import torch
-from pydantic import Field, NonNegativeFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -51,6 +51,9 @@ class ADLConfig(Config):
     gradient_edge: Literal["drop", "tf"] = "drop"
     content_weight: NonNegativeFloat = 1.0
     gradient_weight: NonNegativeFloat = 1.0
+    gradient_warmup: NonNegativeInt = (
+        200  # steps in which its weight rises from 0; see gradient_loss
+    )
     adversarial_weight: NonNegativeFloat = 0.05
     flow_weight: NonNegativeFloat = 2.0
     flow: str = "none"  # "none", "lucas-kanade", or "package.module:function"
@@ -155,6 +158,11 @@ def gradient_loss(
 
     A weighs each difference at its left or upper pixel. ``edge="drop"`` gives the last column and row no difference;
     ``"tf"`` compares them with a zero beyond the border, as the TensorFlow original's SAME convolution does.
+
+    It compares magnitudes, so a picture with a colour channel turned into its negative has no loss at all; and where nothing
+    moves it weighs B against the content loss's B squared, ten times more. A network that starts with a negative channel stays
+    there: leaving it means passing through a channel without contrast. So training begins with the content loss alone and lets
+    this one rise (``gradient_warmup``).
     """
     loss = predicted.new_zeros((), dtype=torch.float32)
     for dim, pad in ((3, (0, 1, 0, 0)), (2, (0, 0, 0, 1))):

@@ -44,6 +44,12 @@ def command(
     mask_folder: Annotated[
         Path | None, typer.Option(help="NAME.npy masks for --attention mask.")
     ] = None,
+    background: Annotated[
+        float, typer.Option(help="The map's value where nothing moves: B of the paper.")
+    ] = 0.1,
+    gradient_warmup: Annotated[
+        int, typer.Option(help="Steps in which the gradient loss rises from 0; docs/training.md.")
+    ] = 200,
     normalise_attention: Annotated[
         bool, typer.Option(help="Divide losses by the mean weight.")
     ] = False,
@@ -90,9 +96,7 @@ def command(
         if precision not in ("auto", "fp32", "bf16"):
             raise UsageError(f"--precision must be auto, fp32 or bf16, got {precision!r}")
         chosen, why = choose_precision(precision, device)  # type: ignore[arg-type]
-        talk.print(
-            f"data: {loaded.kind}, {len(loaded.train)} training films; precision: {chosen} ({why})"
-        )
+        talk.print(f"data: {len(loaded.train)} training films; precision: {chosen} ({why})")
         config = RunConfig.parse(
             {
                 "method": method,
@@ -112,6 +116,8 @@ def command(
                     "width": width,
                     "norm": norm,
                     "attention": attention,
+                    "background": background,
+                    "gradient_warmup": gradient_warmup,
                     "normalise_attention": normalise_attention,
                     "adversarial_weight": adversarial,
                     "flow": flow,

@@ -96,7 +96,7 @@ def _steps(
             for batch in batches:
                 index = batch.last if config.adl.attention == "mask" else batch.video
                 losses = training.step(
-                    torch.from_numpy(batch.frames), torch.from_numpy(index), step / config.steps
+                    torch.from_numpy(batch.frames), torch.from_numpy(index), step
                 )
                 values = {name: float(value) for name, value in losses.items()}
                 _check_finite(values, step, run)

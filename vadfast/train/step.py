@@ -35,17 +35,19 @@ class ADLTraining:
             )
         self._flow = load_flow(options.flow) if options.flow_weight > 0 else None
 
-    def step(self, frames: Tensor, map_index: Tensor, progress: float) -> dict[str, Tensor]:
-        """Trains on clips uint8 [B, T, H, W, 3]; ``progress`` in [0, 1) makes the rate fall linearly. Returns the losses."""
+    def step(self, frames: Tensor, map_index: Tensor, number: int) -> dict[str, Tensor]:
+        """Trains on clips uint8 [B, T, H, W, 3]; step ``number`` of all sets rate and warm-up. Returns the losses."""
         clip = adl.normalise(frames.to(self._device))  # [B, T, 3, H, W]
         target, attention = clip[:, -1], self._attention(clip, map_index)
         with torch.autocast(
             self._device.type, torch.bfloat16, enabled=self.config.precision == "bf16"
         ):
             predicted = adl.predict(self.generator, clip).float()
-            losses, total = self._generator_losses(predicted, target, clip[:, -2], attention)
+            losses, total = self._generator_losses(
+                predicted, target, clip[:, -2], attention, self._gradient_weight(number)
+            )
             critic = self._discriminator_loss(predicted, target)
-        rate = self.config.learning_rate * (1 - progress)
+        rate = self.config.learning_rate * (1 - number / self.config.steps)
         self._optimizer.zero_grad(set_to_none=True)
         total.backward()
         if critic is not None and self._d_optimizer is not None:
@@ -87,8 +89,17 @@ class ADLTraining:
             return self._maps[map_index.to(self._device)].float() + options.background
         return adl.attention_map(clip, background=options.background)
 
+    def _gradient_weight(self, number: int) -> float:
+        warmup = self._options.gradient_warmup
+        return self._options.gradient_weight * (min(1.0, number / warmup) if warmup else 1.0)
+
     def _generator_losses(
-        self, predicted: Tensor, target: Tensor, previous: Tensor, attention: Tensor
+        self,
+        predicted: Tensor,
+        target: Tensor,
+        previous: Tensor,
+        attention: Tensor,
+        gradient_weight: float,
     ) -> tuple[dict[str, Tensor], Tensor]:
         options = self._options
         content = adl.content_loss(predicted, target, attention)
@@ -98,7 +109,7 @@ class ADLTraining:
         if options.normalise_attention:
             content, gradient = content / attention.square().mean(), gradient / attention.mean()
         losses = {"content": content, "gradient": gradient}
-        total = options.content_weight * content + options.gradient_weight * gradient
+        total = options.content_weight * content + gradient_weight * gradient
         if self._discriminator is not None:
             # The generator's pass must not leave gradients in the discriminator.
             _set_trainable(self._discriminator, False)

@@ -5,7 +5,6 @@ that could not be shipped.
 """
 
 import importlib.util
-import shutil
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -73,10 +72,3 @@ def refusal(backend: Backend, precision: Precision) -> str | None:
 def versions(backend: Backend) -> dict[str, str]:
     """Returns the installed version of each package that ``backend`` runs on."""
     return {package: version(package) for package in backend.packages}
-
-
-def copy_into(folder: Path, *files: Path) -> None:
-    """Copies ``files`` into ``folder``, which is made if it is not there."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for file in files:
-        shutil.copyfile(file, folder / file.name)

@@ -1,8 +1,13 @@
 """Eager PyTorch, float32: reference of the gate, baseline of the race; ships when asked for."""
 
-from vadfast.compile.backends import Precision, Workshop, copy_into
+import shutil
+from pathlib import Path
+
+from vadfast.compile.backends import Precision, Workshop
 from vadfast.models.eager import EagerEngine
+from vadfast.models.registry import CONFIG_FILE, MODEL_FILE
 from vadfast.runtime.engine import Engine
+from vadfast.train.config import RunConfig
 
 __all__ = ["EagerBackend", "EagerEngine"]  # the runtime finds the engine under this module's name
 
@@ -21,9 +26,11 @@ class EagerBackend:
 
     def build(self, workshop: Workshop, precision: Precision, batch: int) -> Engine:
         """Copies weights and configuration of the run, enough to make the model again."""
-        copy_into(
-            (workshop.folder / self.path).parent,
-            workshop.run / "model.safetensors",
-            workshop.run / "run.toml",
-        )
+        folder = (workshop.folder / self.path).parent
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(workshop.run / MODEL_FILE, folder / MODEL_FILE)
+        config = RunConfig.load(workshop.run / CONFIG_FILE)
+        # Where the training data lay is nobody's business on a camera box.
+        anonymous = {"data": Path(config.data).name, "mask_folder": None}
+        config.model_copy(update=anonymous).save(folder / CONFIG_FILE)
         return EagerEngine(workshop.scorer, workshop.spec, batch=batch, threads=workshop.threads)
