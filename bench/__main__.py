@@ -1,6 +1,7 @@
 """``python -m bench run [SUITE...]``: measures suites on this machine and writes ``bench/results/<device>/``."""
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -9,6 +10,7 @@ import typer
 from rich.table import Table
 
 from bench.machine import is_busy, load_average, steal_share, this_machine, wait_until_idle
+from bench.report import ratio_words, value_words, write_report
 from bench.results import ROOT, Row, read_rows
 from vadfast.cli import Debug, run_command, talk
 from vadfast.errors import UsageError, VadfastError
@@ -65,28 +67,20 @@ def table_of(suite: str, rows: list[Row]) -> Table:
         table.add_row(
             row.case,
             f"{row.provider} {row.dtype}".strip(),
-            words_of_value(row),
-            words_of_ratio(row),
+            value_words(row),
+            ratio_words(row),
             "; ".join(text for text in (row.verified, row.note) if text),
         )
     return table
 
 
-def words_of_value(row: Row) -> str:
-    """``434 ms [431, 440]``, ``0.912``, or a dash where there is none."""
-    if row.median_ms is not None:
-        return f"{row.median_ms:g} ms ({row.q20_ms:g} to {row.q80_ms:g})"
-    return "-" if row.value is None else f"{row.value:g} {row.unit}".strip()
+def report(debug: Debug = False) -> None:
+    """Writes docs/benchmarks.md and the table of the README from the committed rows."""
+    for path in write_report():
+        talk.print(f"wrote {path}")
 
 
-def words_of_ratio(row: Row) -> str:
-    """``1.42x [1.40, 1.44] of eager``."""
-    if row.ratio is None:
-        return ""
-    return f"{row.ratio:.2f}x [{row.ratio_lo:.2f}, {row.ratio_hi:.2f}] {row.reference}"
-
-
-COMMANDS = {"run": run}
+COMMANDS: dict[str, Callable[..., None]] = {"run": run, "report": report}
 
 
 def main() -> NoReturn:

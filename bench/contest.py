@@ -10,7 +10,7 @@ It becomes one pytest test per provider, so ``-k`` selects and pytest-benchmark'
 that pytest-benchmark is shown are those of the alternating rounds, replayed.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -61,6 +61,24 @@ class Field:
 
 
 @dataclass(frozen=True, slots=True)
+class Target:
+    """A provider must be ``at_least`` times as fast as the reference, and not slower than ``rival`` beyond the noise."""
+
+    at_least: float
+    rival: str
+
+    def judge(self, name: str, reference: str, timings: Mapping[str, Timing]) -> dict[str, Any]:
+        """Returns the ``target``, ``met`` and ``note`` of the provider's row."""
+        factor, _, _ = ratio(timings[reference], timings[name])
+        middle, lo, hi = ratio(timings[self.rival], timings[name])
+        return {
+            "target": f">= {self.at_least:g}x {reference}, not slower than {self.rival}",
+            "met": bool(factor >= self.at_least and hi >= 1),
+            "note": f"{middle:.2f}x [{lo:.2f}, {hi:.2f}] {self.rival}",
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Contest:
     """One case of a suite before it is opened."""
 
@@ -70,6 +88,7 @@ class Contest:
     reference: str
     providers: tuple[str, ...]
     open: Callable[[ExitStack], Field]
+    targets: Mapping[str, "Target"]
 
     def run(self, rounds: int) -> dict[str, tuple[Row, Timing | None]]:
         """Verifies and times all providers; a provider that is wrong gets a row without a time, and its reason."""
@@ -106,23 +125,31 @@ class Contest:
                 note = f"wrong, so not timed: {checks[name].words()}"
                 results[name] = row(name, provider.dtype, note=note), None
                 continue
-            note = "; ".join(w for w in (provider.note, "on a busy machine" if busy else "") if w)
             values = _values(timings[name], timings.get(self.reference), self.reference)
-            results[name] = (
-                row(name, provider.dtype, verified=checks[name].words(), note=note, **values),
-                timings[name],
-            )
+            notes = [provider.note, "on a busy machine" if busy else ""]
+            target = self.targets.get(name)
+            if target is not None and {target.rival, self.reference} <= timings.keys():
+                judged = target.judge(name, self.reference, timings)
+                notes.append(judged.pop("note"))
+                values |= judged
+            values |= {"verified": checks[name].words(), "note": "; ".join(filter(None, notes))}
+            results[name] = row(name, provider.dtype, **values), timings[name]
         return results
 
 
 def contest(
-    *, case: str, shape: str, reference: str, providers: Sequence[str]
+    *,
+    case: str,
+    shape: str,
+    reference: str,
+    providers: Sequence[str],
+    targets: Mapping[str, Target] | None = None,
 ) -> Callable[[Callable[[ExitStack], Field]], Callable[..., None]]:
     """Makes a test per provider of the function that opens the case; its suite is the file it stands in."""
 
     def decorate(open_: Callable[[ExitStack], Field]) -> Callable[..., None]:
         suite = open_.__module__.rpartition(".")[2].removeprefix("test_")
-        one = Contest(suite, case, shape, reference, tuple(providers), open_)
+        one = Contest(suite, case, shape, reference, tuple(providers), open_, targets or {})
 
         @pytest.mark.parametrize("provider", one.providers)
         def test(provider: str, desk: Any, benchmark: Any) -> None:

@@ -44,7 +44,9 @@ class Row:
     date: str
     commit: str
     load: float  # load average when the measurement began
-    note: str = ""  # why a provider did not run, what a target was, how a peer was set
+    target: str = ""  # what had to be reached, in words: ">= 1.6x eager"
+    met: bool | None = None  # None: there was no target
+    note: str = ""  # why a provider did not run, how a peer was set, over what a value was taken
     command: str = ""
 
     @property

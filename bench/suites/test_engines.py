@@ -14,7 +14,7 @@ import torch
 
 from bench import shapes
 from bench.child import KEEP_FREED_MEMORY, child
-from bench.contest import Check, Field, Provider, contest
+from bench.contest import Check, Field, Provider, Target, contest
 from vadfast.compile.backends import Workshop, all_backends, refusal
 from vadfast.compile.export import export_onnx
 from vadfast.compile.gate import BOUNDS
@@ -157,6 +157,11 @@ def _checker(
     shape=shapes.ADL_FULL.words,
     reference="eager",
     providers=PROVIDERS,
+    targets={
+        "openvino": Target(1.6, "openvino, plain"),
+        "openvino bf16": Target(3.0, "openvino, plain"),
+        "onnxruntime": Target(1.0, "onnxruntime, plain"),
+    },
 )
 def test_adl_full(stack: ExitStack) -> Field:
     """The published network, 7.7 M parameters at 256x256."""

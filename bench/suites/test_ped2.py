@@ -79,7 +79,8 @@ def test_training(training: Training, data: Path, tmp_path: Path, desk: Desk) ->
                 "unit": "AUC",
                 "load": load,
                 "verified": "1,962 labelled frames",
-                "note": f"{seconds:.0f} s of training; {_verdict(auc[metric], training.target.get(metric))}",
+                "note": f"{seconds:.0f} s of training",
+                **_verdict(auc[metric], training.target.get(metric)),
                 "command": "python -m " + training.command("ped2", "run"),
             }
             for metric in METRICS
@@ -159,9 +160,5 @@ def _option(options: str, name: str) -> str:
     return words[words.index(name) + 1]
 
 
-def _verdict(value: float, target: float | None) -> str:
-    return (
-        "no target"
-        if target is None
-        else f"target {target}: {'met' if value >= target else 'missed'}"
-    )
+def _verdict(value: float, target: float | None) -> dict[str, Any]:
+    return {} if target is None else {"target": f">= {target:g}", "met": value >= target}

@@ -1,0 +1,134 @@
+"""``python -m bench report``: docs/benchmarks.md and the table in the README, from the committed rows and nothing else.
+
+Missed targets stand first, each with its reason (``bench/misses.toml``); a miss without a reason is an error, so that none
+can be forgotten, and a reason without a miss is one too.
+"""
+
+import json
+import tomllib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from bench.results import ROOT, Row, read_rows
+from vadfast.atomic import write_text
+from vadfast.errors import UsageError
+
+REPOSITORY = Path(__file__).parents[1]
+DOCUMENT, README = REPOSITORY / "docs" / "benchmarks.md", REPOSITORY / "README.md"
+MISSES = Path(__file__).parent / "misses.toml"
+BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
+
+
+def write_report() -> list[Path]:
+    """Writes both files; returns their paths.
+
+    Raises:
+        UsageError: there are no rows, a miss has no reason, or the README has no place for the table.
+    """
+    devices = {folder: _rows_of(folder) for folder in sorted(ROOT.iterdir()) if folder.is_dir()}
+    if not any(devices.values()):
+        raise UsageError(f"{ROOT}: must hold result rows, has none; run python -m bench run first")
+    everything = [row for rows in devices.values() for row in rows]
+    missed = _missed(everything)
+    write_text(DOCUMENT, "\n".join(_document(devices, missed)) + "\n")
+    write_text(README, _with_table(README.read_text(encoding="utf-8"), everything, missed))
+    return [DOCUMENT, README]
+
+
+def _rows_of(folder: Path) -> list[Row]:
+    files = sorted(folder.glob("*.json"))
+    return [row for file in files if file.name != "machine.json" for row in read_rows(file)]
+
+
+def _missed(rows: Iterable[Row]) -> list[tuple[Row, str]]:
+    reasons: dict[str, str] = tomllib.loads(MISSES.read_text(encoding="utf-8"))
+    missed = {_name(row): row for row in rows if row.met is False}
+    for name in missed.keys() ^ reasons.keys():
+        what = "is missed and has no reason" if name in missed else "is met or not measured"
+        raise UsageError(f"{MISSES}: {name!r} {what}; add or delete its line")
+    return [(row, reasons[name]) for name, row in missed.items()]
+
+
+def _name(row: Row) -> str:
+    return f"{row.device}: {row.case}: {row.provider}"
+
+
+def _document(devices: dict[Path, list[Row]], missed: Sequence[tuple[Row, str]]) -> Iterator[str]:
+    yield "# Benchmarks\n"
+    yield "Written by `python -m bench report` from the rows under `bench/results/`; each is made anew by its command. Every"
+    yield "result was verified before it was timed. Ratios are medians of alternating rounds with the 95 % bootstrap interval.\n"
+    if missed:
+        yield "## Targets that are missed\n"
+        for row, reason in missed:
+            yield f"- **{row.case}, {row.provider}**: {value_words(row)}, wanted {row.target} ({row.device}). {reason}"
+        yield ""
+    for folder, rows in devices.items():
+        yield f"## {rows[0].device if rows else folder.name}\n"
+        yield from _machine(folder)
+        for suite in dict.fromkeys(row.suite for row in rows):
+            yield from _suite(suite, [row for row in rows if row.suite == suite])
+
+
+def _machine(folder: Path) -> Iterator[str]:
+    file = folder / "machine.json"
+    if not file.exists():
+        return
+    m = json.loads(file.read_text(encoding="utf-8"))
+    versions = ", ".join(f"{name} {version}" for name, version in m["versions"].items())
+    yield f"{m['cpu']}, {m['n_cpus']} CPUs ({', '.join(m['flags'])}), {m['memory_gb']} GB, {m['system']}, Python {m['python']};"
+    yield f"{versions}.\n"
+
+
+def _suite(suite: str, rows: Sequence[Row]) -> Iterator[str]:
+    yield f"### {suite}\n"
+    for case in dict.fromkeys(row.case for row in rows):
+        here = [row for row in rows if row.case == case]
+        first = here[0]
+        shape = f" ({first.shape})" if first.shape else ""
+        yield f"**{case}**{shape}; {first.kind} {first.date}, commit {first.commit}, load {first.load:g}\n"
+        for command in dict.fromkeys(row.command for row in here):
+            yield f"    {command}\n"
+        yield "| | result | against | target | verified, notes |"
+        yield "|---|---|---|---|---|"
+        for row in here:
+            notes = "; ".join(text for text in (row.verified, row.note) if text)
+            name = f"{row.provider} {row.dtype}".strip()
+            yield f"| {name} | {value_words(row)} | {ratio_words(row)} | {_target(row)} | {notes} |"
+        yield ""
+
+
+def _target(row: Row) -> str:
+    return f"{row.target}: {'met' if row.met else '**missed**'}" if row.target else ""
+
+
+def _with_table(text: str, rows: Sequence[Row], missed: Sequence[tuple[Row, str]]) -> str:
+    if BEGIN not in text or END not in text:
+        raise UsageError(f"{README}: must hold {BEGIN} and {END}, it does not; put them back")
+    head, _, rest = text.partition(BEGIN)
+    tail = rest.partition(END)[2]
+    reasons = {_name(row): reason for row, reason in missed}
+    lines = ["| what | result | target | device, date |", "|---|---|---|---|"]
+    for row in rows:
+        if not row.target:
+            continue
+        against = f" ({ratio_words(row)})" if row.ratio is not None else ""
+        reason = f". {reasons[_name(row)]}" if _name(row) in reasons else ""
+        lines.append(
+            f"| {row.case}: {row.provider} | {value_words(row)}{against} | {_target(row)}{reason} "
+            f"| {row.device}, {row.kind} {row.date}, load {row.load:g} |"
+        )
+    return "\n".join([f"{head}{BEGIN}", *lines, f"{END}{tail}"])
+
+
+def value_words(row: Row) -> str:
+    """``434 ms (431 to 440)``, ``0.912 AUC``, or a dash where there is none."""
+    if row.median_ms is not None:
+        return f"{row.median_ms:g} ms ({row.q20_ms:g} to {row.q80_ms:g})"
+    return "-" if row.value is None else f"{row.value:g} {row.unit}".strip()
+
+
+def ratio_words(row: Row) -> str:
+    """``1.42x [1.40, 1.44] eager``."""
+    if row.ratio is None:
+        return ""
+    return f"{row.ratio:.2f}x [{row.ratio_lo:.2f}, {row.ratio_hi:.2f}] {row.reference}"
