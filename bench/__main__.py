@@ -9,6 +9,7 @@ import pytest
 import typer
 from rich.table import Table
 
+from bench.compare import compare as compare_rows
 from bench.machine import is_busy, load_average, steal_share, this_machine, wait_until_idle
 from bench.report import ratio_words, value_words, write_report
 from bench.results import ROOT, Row, read_rows
@@ -74,13 +75,36 @@ def table_of(suite: str, rows: list[Row]) -> Table:
     return table
 
 
+def compare(
+    base: Annotated[
+        Path, typer.Argument(help="Rows before: a results folder or one of its files.")
+    ],
+    new: Annotated[Path, typer.Argument(help="Rows after.")],
+    debug: Debug = False,
+) -> None:
+    """Says what changed between two sets of rows; exit code 1 where something became slower or worse beyond the noise."""
+    changes = compare_rows(base, new)
+    table = Table(title=f"{base} -> {new}", title_justify="left")
+    for column in ("case", "provider", "change", ""):
+        table.add_column(column, overflow="fold")
+    for change in changes:
+        verdict = "[bold red]regressed[/]" if change.regressed else ""
+        table.add_row(change.new.case, change.new.provider, change.words, verdict)
+    talk.print(table)
+    n_regressed = sum(change.regressed for change in changes)
+    if n_regressed:
+        raise VadfastError(
+            f"compare: {n_regressed} of {len(changes)} rows regressed, see the table"
+        )
+
+
 def report(debug: Debug = False) -> None:
     """Writes docs/benchmarks.md and the table of the README from the committed rows."""
     for path in write_report():
         talk.print(f"wrote {path}")
 
 
-COMMANDS: dict[str, Callable[..., None]] = {"run": run, "report": report}
+COMMANDS: dict[str, Callable[..., None]] = {"run": run, "compare": compare, "report": report}
 
 
 def main() -> NoReturn:

@@ -1,0 +1,94 @@
+"""Result rows: kept whole, replaced by case, compared by what noise allows."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.compare import compare
+from bench.report import ratio_words, value_words
+from bench.results import Row, read_rows, write_rows
+from vadfast.cli import exit_code_of
+from vadfast.errors import UsageError
+
+
+def _row(provider: str, **values: Any) -> Row:
+    fixed = {"suite": "s", "case": "c", "shape": "1x2", "dtype": "fp32", "device": "box"}
+    rest = {"date": "2026-11-21", "commit": "abc", "load": 0.1}
+    return Row(provider=provider, **(fixed | rest | values))
+
+
+def test_rows_survive_the_file(tmp_path: Path) -> None:
+    rows = [_row("a", median_ms=1.5, q20_ms=1.4, q80_ms=1.6, met=False, target="< 1 ms"), _row("b")]
+    (path,) = write_rows(rows, tmp_path)
+    assert read_rows(path) == rows
+    keys = {"suite", "case", "provider", "shape", "dtype", "median_ms", "q20_ms", "q80_ms"}
+    assert keys | {"kind", "device", "date", "commit", "load"} <= set(
+        json.loads(path.read_text())[0]
+    )
+
+
+def test_a_case_run_again_replaces_its_rows_and_no_other(tmp_path: Path) -> None:
+    write_rows([_row("a"), _row("gone"), _row("a", case="other")], tmp_path)
+    (path,) = write_rows([_row("a", value=2.0)], tmp_path)
+    assert [(r.case, r.provider, r.value) for r in read_rows(path)] == [
+        ("other", "a", None),
+        ("c", "a", 2.0),
+    ]
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", '[{"suite": "s"}]', '[{"nonsense": 1}]'])
+def test_a_damaged_file_is_one_sentence(tmp_path: Path, text: str) -> None:
+    (tmp_path / "s.json").write_text(text)
+    with pytest.raises(UsageError, match="must be a JSON list of rows"):
+        read_rows(tmp_path / "s.json")
+
+
+def _timed(ratio: float, width: float = 0.05, **values: Any) -> Row:
+    interval = {"ratio": ratio, "ratio_lo": ratio - width, "ratio_hi": ratio + width}
+    return _row(
+        "fast", median_ms=10.0, q20_ms=9.0, q80_ms=11.0, reference="eager", **(interval | values)
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "regressed"),
+    [
+        (_timed(2.0), _timed(1.95), False),  # the intervals overlap
+        (_timed(2.0), _timed(1.8), True),
+        (_timed(2.0), _timed(2.5), False),
+        (
+            _row("fast", value=0.92, met=True),
+            _row("fast", value=0.90, met=False, target=">= 0.91"),
+            True,
+        ),
+        (_row("fast", value=0.90, met=False), _row("fast", value=0.89, met=False), False),
+        (_row("fast", median_ms=1.0), _row("fast", median_ms=9.0), False),  # only ratios are judged
+    ],
+)
+def test_a_regression_is_a_ratio_outside_the_interval_or_a_target_lost(
+    tmp_path: Path, old: Row, new: Row, regressed: bool
+) -> None:
+    from bench.__main__ import compare as command
+
+    write_rows([old], tmp_path / "old")
+    write_rows([new], tmp_path / "new")
+    (change,) = compare(tmp_path / "old", tmp_path / "new")
+    assert change.regressed is regressed
+    arguments = [str(tmp_path / "old"), str(tmp_path / "new" / "s.json")]
+    assert exit_code_of(command, name="bench compare", arguments=arguments) == int(regressed)
+
+
+def test_nothing_in_common_is_a_usage_error(tmp_path: Path) -> None:
+    write_rows([_row("a")], tmp_path / "old")
+    write_rows([_row("b")], tmp_path / "new")
+    with pytest.raises(UsageError, match="share none"):
+        compare(tmp_path / "old", tmp_path / "new")
+
+
+def test_words() -> None:
+    assert value_words(_timed(1.42)) == "10 ms (9 to 11)"
+    assert ratio_words(_timed(1.42)) == "1.42x [1.37, 1.47] eager"
+    assert value_words(_row("a", value=0.912, unit="AUC")) == "0.912 AUC"
+    assert value_words(_row("a", note="not installed")) == "-"
