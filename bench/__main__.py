@@ -1,5 +1,6 @@
 """``python -m bench run [SUITE...]``: measures suites on this machine and writes ``bench/results/<device>/``."""
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ import typer
 from rich.table import Table
 
 from bench.compare import compare as compare_rows
+from bench.device import is_tiny
 from bench.machine import is_busy, load_average, steal_share, this_machine, wait_until_idle
 from bench.report import ratio_words, value_words, write_report
 from bench.results import ROOT, Row, read_rows
@@ -39,6 +41,10 @@ def run(
     for suite in suites or ():
         if suite not in known:
             raise UsageError(f"suite must be one of {', '.join(known)}, got {suite!r}")
+    if is_tiny() and out is None:
+        raise UsageError(
+            "--out must name a folder in a dry run, whose numbers mean nothing; got none"
+        )
     machine = this_machine()
     talk.print(f"{machine.device}; load average {load_average()}, steal {steal_share():.1%}")
     if is_busy() and not (wait and wait_until_idle(WAIT_LIMIT_S)):
@@ -75,6 +81,11 @@ def table_of(suite: str, rows: list[Row]) -> Table:
     return table
 
 
+def machine(debug: Debug = False) -> None:
+    """Prints what the numbers of this machine would stand for, as JSON."""
+    print(json.dumps(this_machine().to_json(), indent=1))
+
+
 def compare(
     base: Annotated[
         Path, typer.Argument(help="Rows before: a results folder or one of its files.")
@@ -104,7 +115,12 @@ def report(debug: Debug = False) -> None:
         talk.print(f"wrote {path}")
 
 
-COMMANDS: dict[str, Callable[..., None]] = {"run": run, "compare": compare, "report": report}
+COMMANDS: dict[str, Callable[..., None]] = {
+    "run": run,
+    "compare": compare,
+    "machine": machine,
+    "report": report,
+}
 
 
 def main() -> NoReturn:

@@ -23,3 +23,47 @@ ADL_FULL = Network("adl-256", 256, 64, "Zhou et al., TCSVT 2020; Liu et al., CVP
 # What the project's Ped2 runs train on two CPU cores (docs/training.md).
 ADL_SMALL = Network("adl-128", 128, 16, "docs/training.md, Ped2 on two cores")
 NETWORKS = (ADL_FULL, ADL_SMALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The sizes of one operator call, by the letters of its docstring."""
+
+    name: str
+    sizes: dict[str, int]
+    source: str
+
+    @property
+    def words(self) -> str:
+        """How a row's ``shape`` names it: ``B1 C64 D8 H256 W256``."""
+        return " ".join(f"{letter}{size}" for letter, size in self.sizes.items())
+
+
+_APN = "Hu et al., APN: methods of the released network, level"
+CRISS_CROSS = (
+    Shape("apn level 3", {"B": 1, "C": 256, "D": 32, "H": 64, "W": 64}, f"{_APN} 3"),
+    Shape("apn level 2", {"B": 1, "C": 128, "D": 16, "H": 128, "W": 128}, f"{_APN} 2"),
+    Shape("apn level 1", {"B": 1, "C": 64, "D": 8, "H": 256, "W": 256}, f"{_APN} 1"),
+    Shape("ccnet", {"B": 1, "C": 512, "D": 64, "H": 97, "W": 97}, "Huang et al., ICCV 2019"),
+)
+STA = (
+    Shape("i3d", {"B": 1, "N": 32, "C": 1024, "D": 10}, "Liu et al., ICASSP 2022, I3D-RGB"),
+    Shape("i3d resnet50", {"B": 1, "N": 32, "C": 2048, "D": 10}, "Liu et al., 2022, I3D-ResNet50"),
+)
+_STD = "Chang et al., Pattern Recognition 2022: motion block"
+VARIANCE = (
+    Shape("std block 1", {"B": 8, "C": 64, "H": 128, "W": 128, "cell": 8}, f"{_STD} 1"),
+    Shape("std block 2", {"B": 8, "C": 128, "H": 64, "W": 64, "cell": 4}, f"{_STD} 2"),
+    Shape("std block 3", {"B": 8, "C": 256, "H": 32, "W": 32, "cell": 2}, f"{_STD} 3"),
+)
+PROTOTYPE = (
+    Shape("apn", {"B": 1, "N": 65_536, "C": 128, "M": 10}, "Hu et al., APN: prototype unit"),
+)
+ADL_LOSS = (
+    Shape(
+        "adl", {"B": 4, "T": 5, "H": 256, "W": 256}, "Zhou et al., TCSVT 2020: training, batch 4"
+    ),
+)
+PSNR = (
+    Shape("64 frames", {"B": 64, "C": 3, "H": 256, "W": 256}, "offline scoring, 64 frames a call"),
+)

@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# What to run first on a machine with an NVIDIA GPU: most important first, each stage with its own time limit and its result
+# written as soon as it is there. Needs torch, triton and nvcc, and no network; what is absent is skipped, and said.
+#
+#   bench/gpu_check.sh [--dry-run] [--stage NAME]...       results: $OUT, else bench/results/gpu_check
+#
+# --dry-run runs every stage on the CPU with tiny shapes, so that a machine without a GPU can test this script.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+PYTHON=${PYTHON:-python3}
+OUT=${OUT:-bench/results/gpu_check}
+DRY_RUN=0
+STAGES=()
+while [ $# -gt 0 ]; do
+    case $1 in
+        --dry-run) DRY_RUN=1 ;;
+        --stage) STAGES+=("${2:?--stage needs a name}"); shift ;;
+        -h | --help) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 0 ;;
+        *) echo "error: unknown argument $1; see --help" >&2; exit 2 ;;
+    esac
+    shift
+done
+mkdir -p "$OUT"
+export VADFAST_BENCH_DEVICE=cuda
+if [ "$DRY_RUN" = 1 ]; then
+    export VADFAST_BENCH_DEVICE=cpu VADFAST_BENCH_TINY=1 TRITON_INTERPRET=1
+elif ! "$PYTHON" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
+    echo "error: torch finds no GPU here; use --dry-run to test the stages without one" >&2
+    exit 2
+fi
+
+failed=0
+# stage NAME LIMIT_S COMMAND...: runs COMMAND, keeps its output and its verdict, and goes on whatever happens.
+stage() {
+    local name=$1 limit=$2 start verdict
+    shift 2
+    if [ ${#STAGES[@]} -gt 0 ] && ! printf '%s\n' "${STAGES[@]}" | grep -qx "$name"; then
+        return
+    fi
+    start=$SECONDS
+    echo "== $name (at most $limit s): $*"
+    if timeout "$limit" "$@" >"$OUT/$name.log" 2>&1; then
+        verdict=passed
+    else
+        case $? in
+            124) verdict="stopped after $limit s" ;;
+            *) verdict=FAILED; failed=1 ;;
+        esac
+        tail -n 15 "$OUT/$name.log"
+    fi
+    printf '%s\t%s\t%d s\n' "$name" "$verdict" $((SECONDS - start)) | tee -a "$OUT/verdicts.tsv"
+}
+
+: >"$OUT/verdicts.tsv"
+quick=()
+[ "$DRY_RUN" = 1 ] && quick=(--quick)
+# pytest ends with 5 where a folder has no tests yet: that is not a failure of the GPU.
+stage machine 30 "$PYTHON" -m bench machine
+if compgen -G 'tests/gpu/test_*.py' >/dev/null; then
+    stage tests 150 "$PYTHON" -m pytest -q tests/gpu
+else
+    echo "skipped: tests (there are no gpu tests yet)"
+fi
+stage operators 180 "$PYTHON" -m bench run operators "${quick[@]}" --out "$OUT"
+stage training 100 "$PYTHON" -m bench run training "${quick[@]}" --out "$OUT"
+echo "results: $OUT"
+exit $failed

@@ -1,0 +1,101 @@
+"""What the operator suites share: an operator by its inputs and its providers, checked in float64, forward and backward."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.contest import Check, Field, Provider
+from bench.device import compiled, device, shrunk, wait_for_device
+from bench.shapes import Shape
+
+Function = Callable[..., Tensor]
+
+# A float32 sum of n terms is off by about 1e-7 sqrt(n) of its size; below this an error says nothing about a formulation.
+_FLOOR = 2e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """One operator: how to make its inputs, and everybody who computes it.
+
+    Each provider runs as it is and through torch.compile. The first is the eager form that the tolerance rule measures
+    against, and its float64 form is the truth.
+    """
+
+    inputs: Callable[[Shape, torch.Generator], tuple[Any, ...]]
+    providers: dict[str, Function]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every provider, with its compiled form beside it."""
+        return tuple(n for name in self.providers for n in (name, f"{name}, compiled"))
+
+
+def open_operator(operator: Operator, shape: Shape, *, backward: bool) -> Field:
+    """Opens all providers of an operator at one shape; each result (and gradient) is checked against float64."""
+    torch._dynamo.reset()  # or the shapes before would count against its limit of recompilations
+    first = next(iter(operator.providers.values()))
+    inputs = _inputs(operator, shape, torch.float32)
+    truth = _call(first, _inputs(operator, shape, torch.float64), backward=backward)(0)
+    scale = [max(float(t.abs().max()), 1e-30) for t in truth]
+
+    def error(results: Sequence[Tensor]) -> float:
+        pairs = zip(results, truth, scale, strict=True)
+        return max(float((r.double() - t).abs().max()) / s for r, t, s in pairs)
+
+    providers, refused = {}, {}
+    for name in operator.names:
+        plain = name.removesuffix(", compiled")
+        function = operator.providers[plain]
+        if name != plain:
+            function = compiled(function)
+        try:
+            call = _call(function, inputs, backward=backward)
+            call(0)
+        except (
+            RuntimeError
+        ) as fault:  # a form that cannot be compiled or does not fit is a row with its reason
+            refused[name] = str(fault).strip().splitlines()[0][:200]
+            continue
+        providers[name] = Provider(call)
+    bound = 2 * error(_call(first, inputs, backward=backward)(0)) + _FLOOR
+
+    def check(_: str, results: Sequence[Tensor]) -> Check:
+        return Check(error(results), bound, "of the largest value")
+
+    return Field(providers, check, refused)
+
+
+def _inputs(operator: Operator, shape: Shape, dtype: torch.dtype) -> tuple[Any, ...]:
+    made = operator.inputs(shrunk(shape), torch.Generator().manual_seed(0))
+    moved = (x.to(device()) if isinstance(x, Tensor) else x for x in made)
+    return tuple(
+        x.to(dtype) if isinstance(x, Tensor) and x.is_floating_point() else x for x in moved
+    )
+
+
+def _call(
+    function: Function, inputs: tuple[Any, ...], *, backward: bool
+) -> Callable[[int], list[Tensor]]:
+    """Forward alone, or forward and backward to every floating-point input; returns the output and the gradients."""
+    leaves = [x for x in inputs if isinstance(x, Tensor) and x.is_floating_point()]
+
+    def forward(_: int) -> list[Tensor]:
+        with torch.no_grad():
+            out = function(*inputs)
+        wait_for_device()
+        return [out]
+
+    def both(_: int) -> list[Tensor]:
+        for leaf in leaves:
+            leaf.requires_grad_(True)
+        out = function(*inputs)
+        grad = torch.linspace(-1, 1, out.numel(), dtype=out.dtype, device=out.device)
+        gradients = torch.autograd.grad(out, leaves, grad.view_as(out), allow_unused=True)
+        wait_for_device()
+        return [out.detach(), *(g for g in gradients if g is not None)]
+
+    return both if backward else forward

@@ -1,0 +1,119 @@
+"""Operators: every formulation of each at the shapes of the models, forward, and forward with backward."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench import shapes
+from bench.contest import Field, contest
+from bench.operators import Operator, open_operator
+from bench.peers import attention, criss_cross, sta
+from bench.shapes import Shape
+from vadfast.models import adl
+
+
+def _criss_cross_inputs(shape: Shape, generator: torch.Generator) -> tuple[Tensor, ...]:
+    s = shape.sizes
+    space = (s["H"], s["W"])
+    channels = (s["D"], s["D"], s["C"])
+    return tuple(torch.randn(s["B"], c, *space, generator=generator) for c in channels)
+
+
+def _sta_inputs(shape: Shape, generator: torch.Generator) -> tuple[Tensor, ...]:
+    s = shape.sizes
+    f = torch.rand(s["B"], s["N"], s["C"], generator=generator)  # ReLU features, not negative
+    return f, *(torch.randn(s["D"], generator=generator) for _ in range(4))
+
+
+def _variance_inputs(shape: Shape, generator: torch.Generator) -> tuple[Any, ...]:
+    s = shape.sizes
+    x = torch.randn(s["B"], s["C"], s["H"], s["W"], generator=generator)
+    weight = torch.randn(s["C"], s["C"], generator=generator) / s["C"] ** 0.5
+    return x, weight, s["cell"]
+
+
+def _prototype_inputs(shape: Shape, generator: torch.Generator) -> tuple[Tensor, ...]:
+    s = shape.sizes
+    z = torch.randn(s["B"], s["N"], s["C"], generator=generator)
+    return torch.nn.functional.normalize(z, dim=-1), torch.randn(
+        s["M"], s["C"], generator=generator
+    )
+
+
+def _adl_loss_inputs(shape: Shape, generator: torch.Generator) -> tuple[Tensor, ...]:
+    s = shape.sizes
+    clip = torch.rand(s["B"], s["T"], 3, s["H"], s["W"], generator=generator) * 2 - 1
+    predicted = torch.rand(s["B"], 3, s["H"], s["W"], generator=generator) * 2 - 1
+    return predicted, clip
+
+
+def adl_loss(predicted: Tensor, clip: Tensor) -> Tensor:
+    """ACL + AGDL with the map of the clip, as training computes them."""
+    target, map_ = clip[:, -1], adl.attention_map(clip)
+    return adl.content_loss(predicted, target, map_) + adl.gradient_loss(predicted, target, map_)
+
+
+def _psnr_inputs(shape: Shape, generator: torch.Generator) -> tuple[Tensor, ...]:
+    s = shape.sizes
+    size = (s["B"], s["C"], s["H"], s["W"])
+    truth = torch.randint(0, 256, size, dtype=torch.uint8, generator=generator)
+    return torch.rand(size, generator=generator) * 2 - 1, truth
+
+
+def psnr(predicted: Tensor, truth: Tensor) -> Tensor:
+    """Eager PSNR of predictions in [-1, 1] against uint8 frames, one value per frame, in dB."""
+    error = predicted * 0.5 + 0.5 - truth.to(predicted.dtype) / 255
+    return -10 * torch.log10(error.square().mean(dim=(1, 2, 3)).clamp_min(1e-10))
+
+
+CRISS_CROSS = Operator(
+    _criss_cross_inputs,
+    {
+        "naive": criss_cross.naive,
+        "einsum": criss_cross.einsum,
+        "log-sum-exp": criss_cross.log_sum_exp,
+    },
+)
+STA = Operator(_sta_inputs, {"exact": sta.exact})
+VARIANCE = Operator(_variance_inputs, {"eager": attention.variance})
+PROTOTYPE = Operator(
+    _prototype_inputs,
+    {"broadcast": attention.prototype_broadcast, "bmm": attention.prototype_bmm},
+)
+ADL_LOSS = Operator(_adl_loss_inputs, {"eager": adl_loss})
+PSNR = Operator(_psnr_inputs, {"eager": psnr})
+
+# What is measured: (operator's name, operator, its shapes, whether backward too).
+CASES: tuple[tuple[str, Operator, Sequence[Shape], bool], ...] = (
+    ("criss-cross attention", CRISS_CROSS, shapes.CRISS_CROSS, True),
+    ("sta attention", STA, shapes.STA, True),
+    ("variance attention", VARIANCE, shapes.VARIANCE, True),
+    ("prototype attention", PROTOTYPE, shapes.PROTOTYPE, True),
+    ("attention loss", ADL_LOSS, shapes.ADL_LOSS, True),
+    ("psnr", PSNR, shapes.PSNR, False),
+)
+
+
+def _add(name: str, operator: Operator, shape: Shape, *, backward: bool) -> None:
+    direction = "forward and backward" if backward else "forward"
+
+    def open_(_: ExitStack) -> Field:
+        return open_operator(operator, shape, backward=backward)
+
+    words = "_".join(f"{name} {shape.name} {direction}".split()).replace("-", "_")
+    globals()[f"test_{words}"] = contest(
+        case=f"{name}, {shape.name}, {direction}",
+        shape=shape.words,
+        reference=operator.names[0],
+        providers=operator.names,
+    )(open_)
+
+
+for _name, _operator, _shapes, _trains in CASES:
+    for _shape in _shapes:
+        _add(_name, _operator, _shape, backward=False)
+        if _trains:
+            _add(_name, _operator, _shape, backward=True)

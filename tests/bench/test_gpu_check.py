@@ -1,0 +1,80 @@
+"""bench/gpu_check.sh on a machine without a GPU: every stage runs, and its verdict and rows are there."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "bench" / "gpu_check.sh"
+
+
+def _run(*arguments: str, out: Path) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"OUT": str(out), "PYTHON": sys.executable}
+    return subprocess.run(
+        [str(SCRIPT), *arguments], capture_output=True, text=True, check=False, env=environment
+    )
+
+
+@pytest.mark.e2e
+def test_a_dry_run_goes_through_every_stage(tmp_path: Path) -> None:
+    done = _run("--dry-run", out=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    verdicts = (tmp_path / "verdicts.tsv").read_text().splitlines()
+    assert [line.split("\t")[:2] for line in verdicts] == [
+        ["machine", "passed"],
+        ["operators", "passed"],
+        ["training", "passed"],
+    ]
+    rows = json.loads((tmp_path / "operators.json").read_text())
+    assert {row["suite"] for row in rows} == {"operators"}
+    assert all(row["verified"] for row in rows if "median_ms" in row)
+    assert json.loads((tmp_path / "machine.log").read_text())["n_cpus"] >= 1
+
+
+def test_one_stage_alone(tmp_path: Path) -> None:
+    done = _run("--dry-run", "--stage", "machine", out=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [line.split("\t")[0] for line in (tmp_path / "verdicts.tsv").open()] == ["machine"]
+
+
+def test_a_failing_stage_is_said_and_the_next_one_runs(tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(ROOT / "bench", broken / "bench", ignore=shutil.ignore_patterns("__pycache__"))
+    (broken / "bench" / "suites" / "test_operators.py").write_text("raise RuntimeError('broken')\n")
+    (broken / "vadfast").symlink_to(ROOT / "vadfast")
+    environment = os.environ | {"OUT": str(tmp_path / "out"), "PYTHON": sys.executable}
+    done = subprocess.run(
+        [
+            str(broken / "bench" / "gpu_check.sh"),
+            "--dry-run",
+            "--stage",
+            "operators",
+            "--stage",
+            "machine",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment | {"PYTHONPATH": str(broken)},
+    )
+    assert done.returncode == 1
+    assert "operators\tFAILED" in done.stdout
+    assert "machine\tpassed" in done.stdout
+
+
+def test_without_a_gpu_the_real_run_says_so(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    if torch.cuda.is_available():
+        pytest.skip("a GPU is here")
+    done = _run(out=tmp_path)
+    assert done.returncode == 2
+    assert "use --dry-run" in done.stderr
+
+
+def test_an_unknown_argument_is_a_usage_error(tmp_path: Path) -> None:
+    assert _run("--nonsense", out=tmp_path).returncode == 2
