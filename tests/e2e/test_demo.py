@@ -27,8 +27,8 @@ def test_the_demo_ends_with_scores_events_and_pictures(tmp_path: Path) -> None:
     ]
     frames = [line["frame"] for line in lines if "score" in line]
     assert frames == list(range(4, 180))
-    assert (out / "scores" / "unseen.mp4.png").stat().st_size > 10_000
-    assert (out / "scores" / "unseen.mp4.mp4").stat().st_size > 10_000
+    assert (out / "scores" / "unseen-scores.png").stat().st_size > 10_000
+    assert (out / "scores" / "unseen-overlay.mp4").stat().st_size > 10_000
     again = subprocess.run(
         [sys.executable, "-m", "vadfast.demo", "--out", str(out)],
         capture_output=True,

@@ -139,6 +139,15 @@ def test_out_gets_lines_plots_and_overlays(bundle: Path, tmp_path: Path, backend
     assert lengths == [20, 25]
 
 
+def test_results_beside_the_film_leave_the_film_alone(bundle: Path, tmp_path: Path) -> None:
+    film = _write_film(tmp_path / "film.mp4", _frames(12))
+    content = film.read_bytes()
+    assert _run(bundle, film, "--out", tmp_path, "--plot", "--overlay") == 0
+    assert film.read_bytes() == content
+    names = {path.name for path in tmp_path.iterdir() if path.is_file()}
+    assert names == {"film.mp4", "film-overlay.mp4", "film-scores.png", "scores.jsonl"}
+
+
 def test_a_bad_film_among_many_is_reported_and_the_rest_is_scored(
     bundle: Path, tmp_path: Path, capfd: Any
 ) -> None:
@@ -173,9 +182,9 @@ def test_a_truncated_folder_keeps_what_was_good(bundle: Path, tmp_path: Path, ca
     lines = _lines((out / "scores.jsonl").read_text())
     assert [line["frame"] for line in lines if "score" in line] == list(range(T - 1, 12))
     assert "12" in lines[-1]["error"]
-    with av.open(str(out / "film.mp4")) as container:
+    with av.open(str(out / "film-overlay.mp4")) as container:
         assert sum(1 for _ in container.decode(video=0)) == 12
-    assert (out / "film.png").exists()
+    assert (out / "film-scores.png").exists()
 
 
 @pytest.mark.parametrize(
@@ -289,5 +298,6 @@ def test_ctrl_c_ends_soon_and_leaves_nothing_half_written(bundle: Path, tmp_path
     process.send_signal(signal.SIGINT)
     _, talk = process.communicate(timeout=60)
     assert process.returncode == 130, talk
+    assert "stopped by Ctrl-C" in talk
     assert "Traceback" not in talk
     assert list(out.iterdir()) == []

@@ -25,7 +25,7 @@ from vadfast.runtime.manifest import Manifest
 from vadfast.runtime.session import ScoredFrame, score_source
 from vadfast.runtime.sinks.jsonl import JsonLines, json_lines
 from vadfast.runtime.sinks.plot import ScorePlot
-from vadfast.runtime.source import Source, find_sources
+from vadfast.runtime.source import VIDEO_SUFFIXES, Source, find_sources
 
 if TYPE_CHECKING:
     from vadfast.runtime.sinks.overlay import Overlay
@@ -120,7 +120,7 @@ class _Job:
             fault = error
         else:
             if plot is not None and self.wanted.out is not None:
-                plot.write(self.wanted.out / f"{stem}.png")
+                plot.write(self.wanted.out / f"{stem}-scores.png")
         # What it declared, so that the time left stays right after a short or broken film.
         self._n_declared += film.n_frames if source.n_frames is None else source.n_frames
         self.bar.update(self._n_declared)
@@ -164,11 +164,13 @@ class _Job:
             return None
         from vadfast.runtime.sinks.overlay import overlay_video
 
-        target = self.wanted.out / f"{stem}.mp4"
+        target = self.wanted.out / f"{stem}-overlay.mp4"
         return stack.enter_context(overlay_video(target, source, self.manifest.alert))
 
     def _stem(self, name: str) -> str:
-        base = stem = name.replace("/", "_").replace("\\", "_").lstrip(".") or "film"
+        suffix = Path(name).suffix
+        plain = name.removesuffix(suffix) if suffix.lower() in VIDEO_SUFFIXES else name
+        base = stem = plain.replace("/", "_").replace("\\", "_").lstrip(".") or "film"
         n = 1
         while stem in self._used:
             n += 1
