@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bench.cost import Cost
 from bench.device import is_tiny
 from bench.machine import is_busy, load_average, this_machine
 from bench.results import Row
@@ -90,6 +91,7 @@ class Contest:
     providers: tuple[str, ...]
     open: Callable[[ExitStack], Field]
     targets: Mapping[str, "Target"]
+    cost: Cost | None = None
 
     def run(self, rounds: int) -> dict[str, tuple[Row, Timing | None]]:
         """Verifies and times all providers; a provider that is wrong gets a row without a time, and its reason."""
@@ -133,6 +135,8 @@ class Contest:
                 judged = target.judge(name, self.reference, timings)
                 notes.append(judged.pop("note"))
                 values |= judged
+            if self.cost is not None and not is_tiny():
+                values |= self.cost.values(timings[name].median_ms)
             values |= {"verified": checks[name].words(), "note": "; ".join(filter(None, notes))}
             results[name] = row(name, provider.dtype, **values), timings[name]
         return results
@@ -145,12 +149,13 @@ def contest(
     reference: str,
     providers: Sequence[str],
     targets: Mapping[str, Target] | None = None,
+    cost: Cost | None = None,
 ) -> Callable[[Callable[[ExitStack], Field]], Callable[..., None]]:
     """Makes a test per provider of the function that opens the case; its suite is the file it stands in."""
 
     def decorate(open_: Callable[[ExitStack], Field]) -> Callable[..., None]:
         suite = open_.__module__.rpartition(".")[2].removeprefix("test_")
-        one = Contest(suite, case, shape, reference, tuple(providers), open_, targets or {})
+        one = Contest(suite, case, shape, reference, tuple(providers), open_, targets or {}, cost)
 
         @pytest.mark.parametrize("provider", one.providers)
         def test(provider: str, desk: Any, benchmark: Any) -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from bench.contest import Check, Field, Provider
+from bench.cost import Cost
 from bench.device import compiled, device, shrunk, wait_for_device
 from bench.shapes import Shape
 
@@ -27,6 +28,7 @@ class Operator:
 
     inputs: Callable[[Shape, torch.Generator], tuple[Any, ...]]
     providers: dict[str, Function]
+    cost: Callable[[Shape], Cost]  # of the forward pass
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -88,13 +88,17 @@ def _suite(suite: str, rows: Sequence[Row]) -> Iterator[str]:
         yield f"**{case}**{shape}; {first.kind} {first.date}, commit {first.commit}, load {first.load:g}\n"
         for command in dict.fromkeys(row.command for row in here):
             yield f"    {command}\n"
-        yield "| | result | against | target | verified, notes |"
-        yield "|---|---|---|---|---|"
+        yield "| | result | against | roofline | target | verified, notes |"
+        yield "|---|---|---|---|---|---|"
         for row in here:
             notes = "; ".join(text for text in (row.verified, row.note) if text)
             name = f"{row.provider} {row.dtype}".strip()
-            yield f"| {name} | {value_words(row)} | {ratio_words(row)} | {_target(row)} | {notes} |"
+            yield f"| {name} | {value_words(row)} | {ratio_words(row)} | {_roofline(row)} | {_target(row)} | {notes} |"
         yield ""
+
+
+def _roofline(row: Row) -> str:
+    return "" if row.roofline is None else f"{row.roofline:.0%}"
 
 
 def _target(row: Row) -> str:

@@ -38,6 +38,11 @@ class Row:
     value: float | None = None
     unit: str = ""
     peak_mb: float | None = None
+    gflop: float | None = None  # least work of one call, whatever the provider does
+    mbyte: float | None = None  # least traffic: inputs read once, outputs written once
+    roofline: float | None = (
+        None  # share of what this device's measured copy and matrix rates allow
+    )
     verified: str = ""  # what was checked, and how close it came; empty: nothing could be checked
     kind: Literal["measured", "predicted"] = "measured"
     device: str

@@ -33,6 +33,9 @@ class Shape:
     sizes: dict[str, int]
     source: str
 
+    def __getitem__(self, letter: str) -> int:
+        return self.sizes[letter]
+
     @property
     def words(self) -> str:
         """How a row's ``shape`` names it: ``B1 C64 D8 H256 W256``."""

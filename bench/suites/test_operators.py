@@ -9,6 +9,7 @@ from torch import Tensor
 
 from bench import shapes
 from bench.contest import Field, contest
+from bench.cost import Cost
 from bench.operators import Operator, open_operator
 from bench.peers import attention, criss_cross, sta
 from bench.shapes import Shape
@@ -69,6 +70,41 @@ def psnr(predicted: Tensor, truth: Tensor) -> Tensor:
     return -10 * torch.log10(error.square().mean(dim=(1, 2, 3)).clamp_min(1e-10))
 
 
+def _criss_cross_cost(s: Shape) -> Cost:
+    pixels = s["B"] * s["H"] * s["W"]
+    return Cost(
+        2 * pixels * (s["H"] + s["W"] - 1) * (s["D"] + s["C"]) / 1e9,
+        4 * pixels * (2 * s["D"] + 2 * s["C"]) / 1e6,
+    )
+
+
+def _sta_cost(s: Shape) -> Cost:
+    # The degree-8 polynomial form (45 monomials of two variables), two passes: numerator and denominator, built and applied.
+    elements = s["B"] * s["N"] * s["C"]
+    return Cost(2 * elements * 45 * 4 * 2 / 1e9, 4 * 2 * elements / 1e6)
+
+
+def _variance_cost(s: Shape) -> Cost:
+    elements = s["B"] * s["C"] * s["H"] * s["W"]
+    pooled = elements // s["cell"] ** 2
+    return Cost((2 * pooled * s["C"] + 2 * elements) / 1e9, 4 * 2 * elements / 1e6)
+
+
+def _prototype_cost(s: Shape) -> Cost:
+    elements = s["B"] * s["N"] * s["C"]
+    return Cost(2 * 4 * elements * s["M"] / 1e9, 4 * 2 * elements / 1e6)
+
+
+def _adl_loss_cost(s: Shape) -> Cost:
+    frame = s["B"] * 3 * s["H"] * s["W"]
+    return Cost(frame * (2 * s["T"] + 20) / 1e9, 4 * frame * (s["T"] + 1) / 1e6)
+
+
+def _psnr_cost(s: Shape) -> Cost:
+    elements = s["B"] * s["C"] * s["H"] * s["W"]
+    return Cost(5 * elements / 1e9, 5 * elements / 1e6)
+
+
 CRISS_CROSS = Operator(
     _criss_cross_inputs,
     {
@@ -76,15 +112,17 @@ CRISS_CROSS = Operator(
         "einsum": criss_cross.einsum,
         "log-sum-exp": criss_cross.log_sum_exp,
     },
+    _criss_cross_cost,
 )
-STA = Operator(_sta_inputs, {"exact": sta.exact})
-VARIANCE = Operator(_variance_inputs, {"eager": attention.variance})
+STA = Operator(_sta_inputs, {"exact": sta.exact}, _sta_cost)
+VARIANCE = Operator(_variance_inputs, {"eager": attention.variance}, _variance_cost)
 PROTOTYPE = Operator(
     _prototype_inputs,
     {"broadcast": attention.prototype_broadcast, "bmm": attention.prototype_bmm},
+    _prototype_cost,
 )
-ADL_LOSS = Operator(_adl_loss_inputs, {"eager": adl_loss})
-PSNR = Operator(_psnr_inputs, {"eager": psnr})
+ADL_LOSS = Operator(_adl_loss_inputs, {"eager": adl_loss}, _adl_loss_cost)
+PSNR = Operator(_psnr_inputs, {"eager": psnr}, _psnr_cost)
 
 # What is measured: (operator's name, operator, its shapes, whether backward too).
 CASES: tuple[tuple[str, Operator, Sequence[Shape], bool], ...] = (
@@ -109,6 +147,7 @@ def _add(name: str, operator: Operator, shape: Shape, *, backward: bool) -> None
         shape=shape.words,
         reference=operator.names[0],
         providers=operator.names,
+        cost=None if backward else operator.cost(shape),
     )(open_)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from bench.compare import compare
+from bench.plot import plot_results
 from bench.report import ratio_words, value_words
 from bench.results import Row, read_rows, write_rows
 from vadfast.cli import exit_code_of
@@ -92,3 +93,14 @@ def test_words() -> None:
     assert ratio_words(_timed(1.42)) == "1.42x [1.37, 1.47] eager"
     assert value_words(_row("a", value=0.912, unit="AUC")) == "0.912 AUC"
     assert value_words(_row("a", note="not installed")) == "-"
+
+
+def test_plots_are_drawn_from_rows_alone(tmp_path: Path) -> None:
+    cost = {"gflop": 2.0, "mbyte": 8.0, "roofline": 0.5}
+    write_rows([_timed(2.0, **cost), _timed(0.8, case="other", **cost)], tmp_path)
+    names = {path.name for path in plot_results(tmp_path)}
+    assert names == {"s_speedup.png", "s_roofline.png"}
+    assert all((tmp_path / name).stat().st_size > 5_000 for name in names)
+    write_rows([_row("a")], tmp_path / "bare")
+    with pytest.raises(UsageError, match="has none"):
+        plot_results(tmp_path / "bare")

@@ -31,7 +31,10 @@ def command(
         bool, typer.Option("--plot", help="Draw each film's score over time: OUT/NAME-scores.png.")
     ] = False,
     overlay: Annotated[
-        bool, typer.Option("--overlay", help="Film with heat map, score and events: OUT/NAME-overlay.mp4.")
+        bool,
+        typer.Option(
+            "--overlay", help="Film with heat map, score and events: OUT/NAME-overlay.mp4."
+        ),
     ] = False,
     backend: Annotated[
         str, typer.Option(help="Engine to use; auto: the first of the bundle that runs here.")

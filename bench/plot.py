@@ -1,0 +1,121 @@
+"""``python -m bench plot``: speed-up bars and rooflines of one device's rows, as PNG beside the rows."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.results import Row, read_rows
+from vadfast.atomic import atomic_file
+from vadfast.errors import UsageError
+
+_MET, _SLOWER, _POINT = "#2a6f97", "#c1121f", "#2a6f97"
+
+
+def plot_results(folder: Path) -> list[Path]:
+    """Draws every suite of ``folder`` that has something to draw; returns the pictures.
+
+    Raises:
+        UsageError: no row of the folder has a ratio or a cost.
+    """
+    files = [p for p in sorted(folder.glob("*.json")) if p.name != "machine.json"]
+    drawn = []
+    for file in files:
+        rows = read_rows(file)
+        compared = [row for row in rows if row.ratio is not None and row.provider != row.reference]
+        if compared:
+            drawn.append(_bars(compared, folder / f"{file.stem}_speedup.png"))
+        costed = [row for row in rows if row.gflop is not None and row.median_ms is not None]
+        if costed:
+            drawn.append(_roofline(costed, folder / f"{file.stem}_roofline.png"))
+    if not drawn:
+        raise UsageError(
+            f"{folder}: must hold rows with a ratio or a cost, has none; run a suite first"
+        )
+    return drawn
+
+
+def _bars(rows: Sequence[Row], target: Path) -> Path:
+    from matplotlib.figure import Figure
+
+    cases = list(dict.fromkeys(row.case for row in rows))
+    figure = Figure(figsize=(9, 0.9 + 0.24 * len(rows) + 0.3 * len(cases)), layout="constrained")
+    axes = figure.subplots()
+    y, ticks, labels = 0.0, [], []
+    for case in cases:
+        here = [row for row in rows if row.case == case]
+        axes.text(
+            0, y, f"{case}, against {here[0].reference}", fontsize=8, weight="bold", va="center"
+        )
+        y += 1
+        for row in here:
+            assert row.ratio is not None
+            assert row.ratio_lo is not None
+            assert row.ratio_hi is not None
+            spread = [[row.ratio - row.ratio_lo], [row.ratio_hi - row.ratio]]
+            colour = _MET if row.ratio >= 1 else _SLOWER
+            axes.barh(y, row.ratio, color=colour, height=0.7, xerr=spread, ecolor="#555555")
+            axes.text(
+                max(row.ratio, row.ratio_hi), y, f"  {row.ratio:.2f}x", fontsize=7, va="center"
+            )
+            ticks.append(y)
+            labels.append(f"{row.provider} {row.dtype}")
+            y += 1
+        y += 0.4
+    axes.axvline(1, color="#555555", linewidth=0.8)
+    axes.set_yticks(ticks, labels, fontsize=7)
+    axes.invert_yaxis()
+    axes.set_xlabel("times as fast as the reference (95 % interval); below 1 is slower")
+    axes.margins(x=0.12)
+    _caption(axes, rows)
+    return _save(figure, target)
+
+
+def _roofline(rows: Sequence[Row], target: Path) -> Path:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
+    for marker, case in zip(
+        "osD^vP*Xphd<>" * 4, dict.fromkeys(row.case for row in rows), strict=False
+    ):
+        here = [row for row in rows if row.case == case]
+        x = [_gflop(row) / (row.mbyte or 1) * 1e3 for row in here]  # flop per byte
+        y = [_gflop(row) / _ms(row) * 1e3 for row in here]
+        axes.scatter(x, y, marker=marker, s=24, label=case)
+    # Both limits from the rows themselves: share = time allowed / time taken.
+    best = max(rows, key=lambda row: _gflop(row) / _ms(row))
+    axes.set(xscale="log", yscale="log", xlabel="least work over least traffic [flop/byte]")
+    axes.set_ylabel("work done [GFLOP/s]")
+    axes.legend(fontsize=6, loc="best")
+    axes.text(
+        0.01,
+        0.98,
+        f"best: {best.case}, {best.provider}",
+        transform=axes.transAxes,
+        fontsize=7,
+        va="top",
+    )
+    _caption(axes, rows)
+    return _save(figure, target)
+
+
+def _gflop(row: Row) -> float:
+    assert row.gflop is not None
+    return row.gflop
+
+
+def _ms(row: Row) -> float:
+    assert row.median_ms is not None
+    return row.median_ms
+
+
+def _caption(axes: object, rows: Sequence[Row]) -> None:
+    first = rows[0]
+    kinds = "/".join(sorted({row.kind for row in rows}))
+    words = f"{first.device}; {kinds} {first.date}, load {max(row.load for row in rows):g}"
+    axes.set_title(words, fontsize=8, loc="left")  # type: ignore[attr-defined]
+
+
+def _save(figure: object, target: Path) -> Path:
+    with atomic_file(target) as temporary:
+        figure.savefig(temporary, dpi=130)  # type: ignore[attr-defined]
+    return target
