@@ -13,6 +13,7 @@ from rich.table import Table
 from bench.compare import compare as compare_rows
 from bench.device import is_tiny
 from bench.machine import is_busy, load_average, steal_share, this_machine, wait_until_idle
+from bench.plot import plot_results
 from bench.report import ratio_words, value_words, write_report
 from bench.results import ROOT, Row, read_rows
 from vadfast.cli import Debug, run_command, talk
@@ -109,6 +110,17 @@ def compare(
         )
 
 
+def plot(
+    folder: Annotated[
+        Path | None, typer.Argument(help="Results folder; none: that of this machine.")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Draws speed-up bars and rooflines of one device's rows."""
+    for path in plot_results(folder or ROOT / this_machine().folder):
+        talk.print(f"wrote {path}")
+
+
 def report(debug: Debug = False) -> None:
     """Writes docs/benchmarks.md and the table of the README from the committed rows."""
     for path in write_report():
@@ -119,6 +131,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "run": run,
     "compare": compare,
     "machine": machine,
+    "plot": plot,
     "report": report,
 }
 
