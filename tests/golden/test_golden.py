@@ -1,0 +1,54 @@
+"""The golden bundle, written on the machine of origin.json: here it must open, prove itself, and give the same scores."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.golden.make import BUNDLE, ORIGIN, SCORES, write_frames
+from vadfast.runtime.bundle import open_bundle
+from vadfast.runtime.engine import open_engine
+from vadfast.runtime.selftest import check_golden
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
+def test_every_golden_window_gives_the_sealed_components(backend: str) -> None:
+    bundle = open_bundle(BUNDLE)
+    artefact = next(a for a in bundle.manifest.artefacts if a.backend == backend)
+    engine = open_engine(bundle, backend=backend)
+    errors = check_golden(bundle, engine, artefact)  # raises where one is outside its tolerance
+    assert set(errors) == {"psnr"}
+    engine.close()
+
+
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
+def test_a_film_gives_the_scores_of_the_machine_that_wrote_the_bundle(
+    tmp_path: Path, backend: str
+) -> None:
+    film, out = write_frames(tmp_path / "golden-film"), tmp_path / "scores.jsonl"
+    command = [sys.executable, "-m", "vadfast.score", BUNDLE, film, "--jsonl", out]
+    done = subprocess.run(
+        [*map(str, command), "--backend", backend], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    here, there = _lines(out), _lines(SCORES)
+    tolerance = open_bundle(BUNDLE).manifest.artefacts[0].tolerance["psnr"]
+    assert len(here) == len(there)
+    for ours, theirs in zip(here, there, strict=True):
+        assert ours.keys() == theirs.keys(), ORIGIN.read_text()
+        assert (ours["video"], ours["frame"], ours["time_s"]) == (
+            theirs["video"],
+            theirs["frame"],
+            theirs["time_s"],
+        )
+        if "components" in ours:
+            assert ours["components"]["psnr"] == pytest.approx(
+                theirs["components"]["psnr"], abs=tolerance
+            ), ORIGIN.read_text()
