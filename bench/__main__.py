@@ -52,7 +52,7 @@ def run(
         talk.print("[yellow]the machine is busy[/]: rows will say so; --wait waits for it")
     folder = out or ROOT / machine.folder
     arguments = [str(SUITES / f"test_{suite}.py") for suite in suites or known]
-    options = ["-q", "-rs", "--timeout=0", "--benchmark-columns=median,iqr,rounds"]
+    options = ["-q", "-rs", "-s", "--timeout=0", "--benchmark-columns=median,iqr,rounds"]
     options += [
         f"--results={folder}",
         *(["--quick"] if quick else []),

@@ -46,9 +46,12 @@ def command(
 ) -> None:
     """Scores films with a bundle and reports events; exit code 1 when a film cannot be read."""
     from vadfast.score.films import Wanted, score_films
+    from vadfast.score.start import import_meanwhile, without_converter
 
     wanted = Wanted(out=out, jsonl=jsonl, plot=plot, overlay=overlay)
-    n_failed = score_films(bundle, videos, wanted, backend=backend, threads=threads)
+    import_meanwhile("av", "cv2")
+    with without_converter():
+        n_failed = score_films(bundle, videos, wanted, backend=backend, threads=threads)
     if n_failed:
         raise typer.Exit(1)
 
