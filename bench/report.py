@@ -16,6 +16,7 @@ from vadfast.errors import UsageError
 REPOSITORY = Path(__file__).parents[1]
 DOCUMENT, README = REPOSITORY / "docs" / "benchmarks.md", REPOSITORY / "README.md"
 MISSES = Path(__file__).parent / "misses.toml"
+PUBLISHED = Path(__file__).parent / "published.toml"
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 
 
@@ -62,11 +63,26 @@ def _document(devices: dict[Path, list[Row]], missed: Sequence[tuple[Row, str]])
         for row, reason in missed:
             yield f"- **{row.case}, {row.provider}**: {value_words(row)}, wanted {row.target} ({row.device}). {reason}"
         yield ""
+    yield from _published()
     for folder, rows in devices.items():
         yield f"## {rows[0].device if rows else folder.name}\n"
         yield from _machine(folder)
         for suite in dict.fromkeys(row.suite for row in rows):
             yield from _suite(suite, [row for row in rows if row.suite == suite])
+
+
+def _published() -> Iterator[str]:
+    yield "## What the papers publish\n"
+    yield "Not measured here. Fair comparison is by work: GFLOP/s = frames/s x 2 GMAC.\n"
+    yield "| method | GMAC a frame | frames/s | GFLOP/s | on | |"
+    yield "|---|---|---|---|---|---|"
+    for speed in tomllib.loads(PUBLISHED.read_text(encoding="utf-8"))["speed"]:
+        work = 2 * speed["gmac"] * speed["frames_per_s"]
+        yield (
+            f"| {speed['method']} | {speed['gmac']} | {speed['frames_per_s']} | {work:.0f} "
+            f"| {speed['hardware']} | {speed['remark']} |"
+        )
+    yield ""
 
 
 def _machine(folder: Path) -> Iterator[str]:
