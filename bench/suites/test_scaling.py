@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import replace
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,10 @@ def _engine(network: shapes.Network, batch: int, folder: Path) -> Engine:
     return OpenVINOBackend().build(Workshop(scorer, spec, folder, folder), "fp32", batch)
 
 
+def _call(engine: Engine, window: np.ndarray, _: int) -> object:
+    return engine(window)
+
+
 def _error_db(engine: Engine, network: shapes.Network, window: np.ndarray) -> float:
     with torch.no_grad():
         truth = scorer_of(network)(torch.from_numpy(window))[0].numpy()
@@ -71,7 +76,7 @@ def test_growth(axis: str, desk: Desk, tmp_path: Path) -> None:
             error = _error_db(engine, network, window)
             bound = BOUNDS["fp32"].score_error["dB"]
             assert error <= bound, f"{size} px, batch {batch}: off by {error} dB, allowed {bound}"
-            calls.append(lambda _, engine=engine, window=window: engine(window))
+            calls.append(partial(_call, engine, window))
             rows.append(
                 {
                     "provider": f"openvino, {size}x{size}, batch {batch}",
