@@ -117,9 +117,10 @@ def _sentence(error: BaseException) -> str:
 
     if isinstance(error, OSError) and not isinstance(error, VadfastError):
         where = f" {error.filename}" if error.filename else ""
-        if error.errno == errno.ENOSPC:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             return escape(
-                f"the disk is full while writing{where or ' the results'}; free some space and run again (nothing half-written was left)"
+                f"the disk is full while writing{where or ' the results'} ({error.strerror}); free some space and run "
+                "again (nothing half-written was left)"
             )
         return escape(
             f"{error.strerror or error}:{where}; run again with --debug for the place in the code"

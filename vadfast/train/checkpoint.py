@@ -17,13 +17,21 @@ CHECKPOINT_FILE = "checkpoint.safetensors"
 def save_tensors(
     path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str] | None = None
 ) -> None:
-    """Writes tensors, whole or not at all."""
+    """Writes tensors, whole or not at all.
+
+    Raises:
+        TrainingError: they cannot be written, mostly because the disk is full; an older file is still there.
+    """
+    plain = {k: t.detach().cpu().contiguous() for k, t in tensors.items()}
     with atomic_file(path) as temporary:
-        save_file(
-            {k: t.detach().cpu().contiguous() for k, t in tensors.items()},
-            temporary,
-            metadata=metadata,
-        )
+        try:
+            save_file(plain, temporary, metadata=metadata)
+        except (
+            SafetensorError
+        ) as error:  # the library's own kind, also for what is an OSError elsewhere
+            raise TrainingError(
+                f"{path}: cannot be written ({error}); free some disk space and go on with --resume"
+            ) from error
 
 
 def save_checkpoint(path: Path, state: dict[str, Any], step: int) -> None:
