@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from bench import shapes
 from bench.child import KEEP_FREED_MEMORY, child
@@ -31,6 +32,7 @@ PROVIDERS = (
     "eager",
     "eager, freed memory kept",
     "eager, channels last",
+    "eager, NNPACK",
     "inductor",
     "onnxruntime, plain",
     "openvino, plain",
@@ -71,6 +73,25 @@ def eager_call(network: shapes.Network, *, channels_last: bool = False) -> Calla
     return _caller(EagerEngine(scorer, spec_of(network)), windows_of(network))
 
 
+class _Winograd(nn.Module):
+    """A 3x3 convolution by NNPACK's Winograd kernel, which torch holds and uses by itself only for large batches."""
+
+    def __init__(self, convolution: nn.Conv2d) -> None:
+        super().__init__()
+        self.weight, self.bias = convolution.weight, convolution.bias
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch._nnpack_spatial_convolution(x, self.weight, self.bias, [1, 1], [1, 1])
+
+
+def _with_winograd(scorer: adl.Scorer) -> adl.Scorer:
+    for parent in list(scorer.modules()):
+        for name, module in list(parent.named_children()):
+            if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3):
+                setattr(parent, name, _Winograd(module))
+    return scorer
+
+
 def open_engines(network: shapes.Network, stack: ExitStack) -> Field:
     """Builds what can run here, and says of the rest why not."""
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -82,6 +103,9 @@ def open_engines(network: shapes.Network, stack: ExitStack) -> Field:
     providers = {
         "eager, freed memory kept": Provider(kept),
         "eager, channels last": Provider(eager_call(network, channels_last=True)),
+        "eager, NNPACK": Provider(
+            _caller(EagerEngine(_with_winograd(scorer_of(network)), spec), windows)
+        ),
         "onnxruntime, plain": Provider(_plain_onnxruntime(folder / "model.onnx", windows)),
         "openvino, plain": Provider(_plain_openvino(folder / "model.onnx", windows)),
     }
