@@ -33,6 +33,9 @@ class Provider:
     call: Callable[[int], Any]
     dtype: str = "fp32"
     note: str = ""
+    peak_mb: Callable[[], float] | None = (
+        None  # measures the memory of one call, in a process of its own
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +96,11 @@ class Contest:
     targets: Mapping[str, "Target"]
     cost: Cost | None = None
 
-    def run(self, rounds: int) -> dict[str, tuple[Row, Timing | None]]:
-        """Verifies and times all providers; a provider that is wrong gets a row without a time, and its reason."""
+    def run(self, rounds: int, *, memory: bool = False) -> dict[str, tuple[Row, Timing | None]]:
+        """Verifies and times all providers, and with ``memory`` measures the peak of those that can.
+
+        A provider that is wrong gets a row without a time, and its reason.
+        """
         here = this_machine()
         load, busy = load_average(), is_busy()
 
@@ -137,6 +143,8 @@ class Contest:
                 values |= judged
             if self.cost is not None and not is_tiny():
                 values |= self.cost.values(timings[name].median_ms)
+            if memory and provider.peak_mb is not None:
+                values["peak_mb"] = round(provider.peak_mb(), 1)
             values |= {"verified": checks[name].words(), "note": "; ".join(filter(None, notes))}
             results[name] = row(name, provider.dtype, **values), timings[name]
         return results

@@ -99,6 +99,16 @@ def steal_share(seconds: float = 0.5) -> float:
     return stolen / total if total > 0 else 0.0
 
 
+def energy_j() -> float | None:
+    """Returns the energy counter of all CPU packages, or None where the machine cannot tell (most virtual ones)."""
+    counters = Path("/sys/class/powercap").glob("*-rapl:[0-9]*")
+    try:
+        readings = [int((c / "energy_uj").read_text()) for c in counters if c.name.count(":") == 1]
+    except OSError:
+        return None
+    return sum(readings) / 1e6 if readings else None
+
+
 def is_busy() -> bool:
     """Whether others use so much of the CPUs that a timing would be theirs as much as ours."""
     return load_average() > _BUSY_SHARE * len(os.sched_getaffinity(0))

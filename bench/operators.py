@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from bench.child import Factory, peak_mb
 from bench.contest import Check, Field, Provider
 from bench.cost import Cost
 from bench.device import compiled, device, shrunk, wait_for_device
@@ -36,8 +38,12 @@ class Operator:
         return tuple(n for name in self.providers for n in (name, f"{name}, compiled"))
 
 
-def open_operator(operator: Operator, shape: Shape, *, backward: bool) -> Field:
-    """Opens all providers of an operator at one shape; each result (and gradient) is checked against float64."""
+def open_operator(operator: Operator, shape: Shape, *, backward: bool, factory: Factory) -> Field:
+    """Opens all providers of an operator at one shape; each result (and gradient) is checked against float64.
+
+    ``factory`` makes a provider's call from (provider, shape, backward) in another process, where its
+    peak memory is measured.
+    """
     torch._dynamo.reset()  # or the shapes before would count against its limit of recompilations
     first = next(iter(operator.providers.values()))
     inputs = _inputs(operator, shape, torch.float32)
@@ -62,13 +68,28 @@ def open_operator(operator: Operator, shape: Shape, *, backward: bool) -> Field:
         ) as fault:  # a form that cannot be compiled or does not fit is a row with its reason
             refused[name] = str(fault).strip().splitlines()[0][:200]
             continue
-        providers[name] = Provider(call)
+        peak = partial(peak_mb, factory, plain, shape, backward) if name == plain else None
+        providers[name] = Provider(call, peak_mb=peak if device().type == "cpu" else None)
     bound = 2 * error(_call(first, inputs, backward=backward)(0)) + _FLOOR
 
     def check(_: str, results: Sequence[Tensor]) -> Check:
         return Check(error(results), bound, "of the largest value")
 
     return Field(providers, check, refused)
+
+
+def provider_call(
+    operator: Operator, provider: str, shape: Shape, backward: bool
+) -> Callable[[int], None]:
+    """A provider's call for another process: it returns nothing, because tensors are not what is wanted from there."""
+    call = _call(
+        operator.providers[provider], _inputs(operator, shape, torch.float32), backward=backward
+    )
+
+    def silent(i: int) -> None:
+        call(i)
+
+    return silent
 
 
 def _inputs(operator: Operator, shape: Shape, dtype: torch.dtype) -> tuple[Any, ...]:

@@ -97,9 +97,7 @@ def open_engines(network: shapes.Network, stack: ExitStack) -> Field:
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
     windows, spec = windows_of(network), spec_of(network)
     export_onnx(scorer_of(network), spec, folder / "model.onnx")
-    kept = stack.enter_context(
-        child("bench.suites.test_engines:eager_call", network, environment=KEEP_FREED_MEMORY)
-    )
+    kept = stack.enter_context(child(eager_call, network, environment=KEEP_FREED_MEMORY))
     providers = {
         "eager, freed memory kept": Provider(kept),
         "eager, channels last": Provider(eager_call(network, channels_last=True)),

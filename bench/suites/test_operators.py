@@ -1,7 +1,9 @@
 """Operators: every formulation of each at the shapes of the models, forward, and forward with backward."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,7 +12,7 @@ from torch import Tensor
 from bench import shapes
 from bench.contest import Field, contest
 from bench.cost import Cost
-from bench.operators import Operator, open_operator
+from bench.operators import Operator, open_operator, provider_call
 from bench.peers import attention, criss_cross, sta
 from bench.shapes import Shape
 from vadfast.models import adl
@@ -124,25 +126,40 @@ PROTOTYPE = Operator(
 ADL_LOSS = Operator(_adl_loss_inputs, {"eager": adl_loss}, _adl_loss_cost)
 PSNR = Operator(_psnr_inputs, {"eager": psnr}, _psnr_cost)
 
-# What is measured: (operator's name, operator, its shapes, whether backward too).
-CASES: tuple[tuple[str, Operator, Sequence[Shape], bool], ...] = (
-    ("criss-cross attention", CRISS_CROSS, shapes.CRISS_CROSS, True),
-    ("sta attention", STA, shapes.STA, True),
-    ("variance attention", VARIANCE, shapes.VARIANCE, True),
-    ("prototype attention", PROTOTYPE, shapes.PROTOTYPE, True),
-    ("attention loss", ADL_LOSS, shapes.ADL_LOSS, True),
-    ("psnr", PSNR, shapes.PSNR, False),
-)
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What is measured of an operator."""
+
+    operator: Operator
+    shapes: Sequence[Shape]
+    backward: bool = True
 
 
-def _add(name: str, operator: Operator, shape: Shape, *, backward: bool) -> None:
+CASES = {
+    "criss-cross attention": Measured(CRISS_CROSS, shapes.CRISS_CROSS),
+    "sta attention": Measured(STA, shapes.STA),
+    "variance attention": Measured(VARIANCE, shapes.VARIANCE),
+    "prototype attention": Measured(PROTOTYPE, shapes.PROTOTYPE),
+    "attention loss": Measured(ADL_LOSS, shapes.ADL_LOSS),
+    "psnr": Measured(PSNR, shapes.PSNR, backward=False),
+}
+
+
+def call_of(name: str, provider: str, shape: Shape, backward: bool) -> Callable[[int], None]:
+    """One provider's call, for the process in which its memory is measured."""
+    return provider_call(CASES[name].operator, provider, shape, backward)
+
+
+def _case(name: str, shape: Shape, *, backward: bool) -> Callable[..., None]:
+    operator = CASES[name].operator
     direction = "forward and backward" if backward else "forward"
 
     def open_(_: ExitStack) -> Field:
-        return open_operator(operator, shape, backward=backward)
+        factory = partial(call_of, name)
+        return open_operator(operator, shape, backward=backward, factory=factory)
 
-    words = "_".join(f"{name} {shape.name} {direction}".split()).replace("-", "_")
-    globals()[f"test_{words}"] = contest(
+    return contest(
         case=f"{name}, {shape.name}, {direction}",
         shape=shape.words,
         reference=operator.names[0],
@@ -151,8 +168,10 @@ def _add(name: str, operator: Operator, shape: Shape, *, backward: bool) -> None
     )(open_)
 
 
-for _name, _operator, _shapes, _trains in CASES:
-    for _shape in _shapes:
-        _add(_name, _operator, _shape, backward=False)
-        if _trains:
-            _add(_name, _operator, _shape, backward=True)
+for _name, _measured in CASES.items():
+    for _shape in _measured.shapes:
+        for _backward in (False, True) if _measured.backward else (False,):
+            _words = f"test {_name} {_shape.name} {'both' if _backward else 'forward'}"
+            globals()[_words.replace(" ", "_").replace("-", "_")] = _case(
+                _name, _shape, backward=_backward
+            )

@@ -21,6 +21,7 @@ import pytest
 from bench import shapes
 from bench.bundles import make_bundle
 from bench.conftest import Desk
+from bench.machine import energy_j
 from bench.real_data import CLIP, real
 from vadfast.data import synthetic
 from vadfast.runtime.bundle import open_bundle
@@ -74,9 +75,10 @@ def test_end_to_end(network: shapes.Network, workplace: Path, film: Path, desk: 
         alone.append(n / (time.perf_counter() - start))
         with closing(score_source(engine, bundle.manifest, source)) as scores:
             next(scores)  # opening the film is the other case's, the time to the first score
-            start = time.perf_counter()
+            start, energy = time.perf_counter(), energy_j()
             n_scored = sum(1 for _ in islice(scores, n))
             way.append(n_scored / (time.perf_counter() - start))
+            spent = None if energy is None else (energy_j() or 0.0) - energy
         assert n_scored == n, f"{film} gave {n_scored} scores, wanted {n}"
     ratios = [a / b for a, b in zip(way, alone, strict=True)]
     ratio = statistics.median(ratios)
@@ -96,7 +98,34 @@ def test_end_to_end(network: shapes.Network, workplace: Path, film: Path, desk: 
                 "reference": f"{engine.backend} alone",
                 "target": f">= {PATH_TARGET:g}x of the engine alone",
                 "met": ratio >= PATH_TARGET,
-                "note": f"interval: least and greatest of {rounds} paired rounds",
+                "note": f"interval: least and greatest of {rounds} paired rounds; energy: "
+                + ("this machine cannot tell" if spent is None else f"{spent / n:.3g} J a frame"),
+            },
+        ],
+    )
+
+
+@NETWORKS
+def test_bundle_size(network: shapes.Network, workplace: Path, desk: Desk) -> None:
+    """What is carried to a camera box: the whole bundle, and the model in it."""
+    bundle = make_bundle(network, workplace)
+    model = (bundle / "model.onnx").stat().st_size
+    whole = sum(file.stat().st_size for file in bundle.rglob("*") if file.is_file())
+    desk.record(
+        "score",
+        f"{network.name}, size of the bundle",
+        [
+            {
+                "provider": "bundle",
+                "shape": network.words,
+                "value": round(whole / 1e6, 3),
+                "unit": "MB",
+            },
+            {
+                "provider": "model.onnx",
+                "shape": network.words,
+                "value": round(model / 1e6, 3),
+                "unit": "MB",
             },
         ],
     )

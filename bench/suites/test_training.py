@@ -52,7 +52,7 @@ def step_call(
 def open_training(network: shapes.Network, stack: ExitStack) -> Field:
     """Opens all forms of the step."""
     truth = step_call(network, dtype=torch.float64)(0)
-    kept = child("bench.suites.test_training:step_call", network, environment=KEEP_FREED_MEMORY)
+    kept = child(step_call, network, environment=KEEP_FREED_MEMORY)
     providers = {
         form: Provider(step_call(network, form=form)) for form in PROVIDERS if "kept" not in form
     }

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bench.child import child
+from bench.child import child, peak_mb
 from bench.conftest import Replay
 from bench.contest import Check, Contest, Field, Provider, Target
 from vadfast.compile.race import Timing, ratio, summarise
@@ -87,9 +87,7 @@ def adder(amount: int) -> Any:
 def test_a_child_has_its_own_process_and_environment() -> None:
     import os
 
-    with child(
-        "tests.bench.test_contest:adder", 3, environment={"VADFAST_TEST_CHILD": "yes"}
-    ) as call:
+    with child(adder, 3, environment={"VADFAST_TEST_CHILD": "yes"}) as call:
         total, value, pid = call(4)
     assert (total, value) == (7, "yes")
     assert pid != os.getpid()
@@ -98,3 +96,18 @@ def test_a_child_has_its_own_process_and_environment() -> None:
 
 def test_summaries_have_no_spread_without_spread() -> None:
     assert summarise([3.0] * 5) == Timing(3.0, 3.0, 3.0, (3.0,) * 5)
+
+
+def hoarder(megabytes: int) -> Any:
+    """Each call holds so much memory for a moment."""
+    import numpy as np
+
+    def call(_: int) -> int:
+        return int(np.ones(megabytes << 20, np.uint8)[::4096].sum())
+
+    return call
+
+
+def test_peak_memory_is_that_of_one_call() -> None:
+    assert peak_mb(hoarder, 200) == pytest.approx(200, abs=15)
+    assert peak_mb(hoarder, 0) < 10
