@@ -12,7 +12,14 @@ from rich.table import Table
 
 from bench.compare import compare as compare_rows
 from bench.device import is_tiny
-from bench.machine import is_busy, load_average, steal_share, this_machine, wait_until_idle
+from bench.machine import (
+    folder_of,
+    is_busy,
+    load_average,
+    steal_share,
+    this_machine,
+    wait_until_idle,
+)
 from bench.plot import plot_results
 from bench.report import ratio_words, value_words, write_report
 from bench.results import ROOT, Row, read_rows
@@ -47,21 +54,23 @@ def run(
             "--out must name a folder in a dry run, whose numbers mean nothing; got none"
         )
     machine = this_machine()
-    talk.print(f"{machine.device}; load average {load_average()}, steal {steal_share():.1%}")
+    talk.print(
+        f"{machine.gpu or machine.device()}; load average {load_average()}, steal {steal_share():.1%}"
+    )
     if is_busy() and not (wait and wait_until_idle(WAIT_LIMIT_S)):
         talk.print("[yellow]the machine is busy[/]: rows will say so; --wait waits for it")
-    folder = out or ROOT / machine.folder
     arguments = [str(SUITES / f"test_{suite}.py") for suite in suites or known]
     options = ["-q", "-rs", "-s", "--timeout=0", "--benchmark-columns=median,iqr,rounds"]
     options += [
-        f"--results={folder}",
+        *([f"--results={out}"] if out else []),
         *(["--quick"] if quick else []),
         *(["-k", only] if only else []),
     ]
     code = pytest.main([*arguments, *options])
-    for suite in suites or known:
-        if (folder / f"{suite}.json").exists():
-            talk.print(table_of(suite, read_rows(folder / f"{suite}.json")))
+    folders = [out] if out else [ROOT / folder_of(machine.device(kind)) for kind in ("cuda", "cpu")]
+    for path in dict.fromkeys(f / f"{suite}.json" for f in folders for suite in suites or known):
+        if path.exists():
+            talk.print(table_of(path.stem, read_rows(path)))
     if code:
         raise VadfastError(f"pytest ended with {code!s}; the failing cases are named above")
 
@@ -117,7 +126,7 @@ def plot(
     debug: Debug = False,
 ) -> None:
     """Draws speed-up bars and rooflines of one device's rows."""
-    for path in plot_results(folder or ROOT / this_machine().folder):
+    for path in plot_results(folder or ROOT / folder_of(this_machine().device())):
         talk.print(f"wrote {path}")
 
 

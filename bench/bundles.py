@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bench.shapes import Network
 from vadfast.data import synthetic
+from vadfast.errors import VadfastError
 
 _N_FRAMES = 70
 
@@ -34,6 +35,8 @@ def make_bundle(network: Network, folder: Path) -> Path:
 
 
 def vadfast(command: str, *arguments: object) -> None:
-    """Runs ``python -m vadfast.COMMAND`` to its end; CalledProcessError where it fails."""
+    """Runs ``python -m vadfast.COMMAND`` to its end; VadfastError with the end of its talk where it fails."""
     words = [sys.executable, "-m", f"vadfast.{command}", *map(str, arguments)]
-    subprocess.run(words, check=True, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    done = subprocess.run(words, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise VadfastError(f"{' '.join(words[2:])} failed: {done.stderr[-500:].strip()}")

@@ -5,23 +5,17 @@ It stays in the contest's process tree and takes its turns like the others; a tu
 
 import multiprocessing
 import os
-import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
-
-import psutil
 
 Factory = Callable[..., Callable[[int], Any]]
 
-# The setting of glibc that keeps large freed blocks: eager PyTorch then reuses its temporaries instead of faulting in
-# fresh pages for each (vadfast.train.machine sets the same while training).
-KEEP_FREED_MEMORY = {
-    "MALLOC_MMAP_MAX_": "0",
-    "MALLOC_TRIM_THRESHOLD_": str(2**40),
-    "MALLOC_TOP_PAD_": str(2**28),
-}
+# What vadfast.train.machine sets by mallopt while training, as glibc reads it from the environment: large freed blocks are
+# kept, so eager PyTorch reuses its temporaries instead of faulting in fresh pages for each.
+KEEP_FREED_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1)}
 
 
 @contextmanager
@@ -54,7 +48,15 @@ def child(
 
     def call(i: int) -> Any:
         ours.send(i)
-        return ours.recv()
+        try:
+            result = ours.recv()
+        except EOFError:
+            raise RuntimeError(
+                "the process ended without an answer; its own message is above"
+            ) from None
+        if isinstance(result, Exception):
+            raise result
+        return result
 
     try:
         yield call
@@ -74,12 +76,18 @@ def _measured(factory: Factory, arguments: tuple[Any, ...]) -> Any:
     work = factory(*arguments)
 
     def call(i: int) -> float:
-        before = psutil.Process().memory_info().rss
+        # Linux hands the mark of getrusage on from the parent; its own mark can be reset.
+        Path("/proc/self/clear_refs").write_text("5")
+        before = _peak_kb()
         work(i)
-        # Linux counts in kB; the mark is the highest since the process began, whose imports stay below what is measured.
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before / 2**20
+        return (_peak_kb() - before) / 1024
 
     return call
+
+
+def _peak_kb() -> int:
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0])
 
 
 def _serve(connection: Connection, factory: Factory, arguments: tuple[Any, ...]) -> None:
@@ -89,4 +97,7 @@ def _serve(connection: Connection, factory: Factory, arguments: tuple[Any, ...])
             i = connection.recv()
         except EOFError:
             return
-        connection.send(call(i))
+        try:
+            connection.send(call(i))
+        except Exception as error:  # raised anew where the call was made
+            connection.send(RuntimeError(f"{type(error).__name__}: {error}"))

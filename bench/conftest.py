@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 
-from bench.contest import Contest
-from bench.machine import load_average, this_machine
+from bench.contest import Contest, Results
+from bench.machine import folder_of, is_busy, load_average, this_machine
 from bench.results import ROOT, Row, write_rows
 from vadfast.atomic import write_text
-from vadfast.compile.race import Timing
 
 ROUNDS, QUICK_ROUNDS = 15, 5
 
@@ -38,16 +37,25 @@ REPLAY = Replay()
 class Desk:
     """Runs each contest when its first provider is asked for, and writes its rows at once."""
 
-    def __init__(self, folder: Path, *, quick: bool) -> None:
+    def __init__(self, folder: Path | None, *, quick: bool) -> None:
+        """``folder`` None: each row goes to the folder of its device."""
         self.folder, self.quick = folder, quick
-        self._done: dict[tuple[str, str], dict[str, tuple[Row, Timing | None]]] = {}
+        self._done: dict[tuple[str, str], Results] = {}
+        self._before: dict[str, Any] = {}
+
+    def begin(self) -> None:
+        """Notes the load before a test: what it is afterwards is the test's own doing."""
+        busy = "on a busy machine" if is_busy() else ""
+        self._before = {"load": load_average(), "note": busy}
 
     def show(self, one: Contest, provider: str, benchmark: Any) -> None:
         """Hands the provider's times to pytest-benchmark, or skips or fails with the reason that it has none."""
         key = (one.suite, one.case)
         if key not in self._done:
-            self._done[key] = one.run(QUICK_ROUNDS if self.quick else ROUNDS, memory=not self.quick)
-            self.write([row for row, _ in self._done[key].values()])
+            rounds = QUICK_ROUNDS if self.quick else ROUNDS
+            results = one.run(rounds, memory=not self.quick, command=self._command(one.suite))
+            self._done[key] = results
+            self.write([row for row, _ in results.values()])
         row, timing = self._done[key].get(provider, (None, None))
         if row is None:
             pytest.fail(f"{one.case} opened no provider {provider!r}")
@@ -64,21 +72,31 @@ class Desk:
         common: dict[str, Any] = {
             "suite": suite,
             "case": case,
-            "shape": "",
-            "dtype": "",
-            "load": load_average(),
-            "command": f"python -m bench run {suite}",
-            "device": here.device,
+            "load": self._before["load"],
+            "command": self._command(suite),
+            "device": here.device(),
             "date": here.date,
             "commit": here.commit,
         }
-        self.write([Row(**(common | values)) for values in rows])
+        busy = self._before["note"]
+        notes = ["; ".join(filter(None, (values.get("note", ""), busy))) for values in rows]
+        self.write(
+            [
+                Row(**(common | values | {"note": note}))
+                for values, note in zip(rows, notes, strict=True)
+            ]
+        )
 
     def write(self, rows: list[Row]) -> None:
         """Merges ``rows`` into the result files, with the machine beside them."""
-        write_rows(rows, self.folder)
-        document = json.dumps(this_machine().to_json(), indent=1)
-        write_text(self.folder / "machine.json", document + "\n")
+        document = json.dumps(this_machine().to_json(), indent=1) + "\n"
+        for device in dict.fromkeys(row.device for row in rows):
+            folder = self.folder or ROOT / folder_of(device)
+            write_rows([row for row in rows if row.device == device], folder)
+            write_text(folder / "machine.json", document)
+
+    def _command(self, suite: str) -> str:
+        return f"python -m bench run {suite}{' --quick' if self.quick else ''}"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -95,7 +113,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def desk(request: pytest.FixtureRequest) -> Desk:
+def _desk(request: pytest.FixtureRequest) -> Desk:
+    option = request.config.getoption
+    return Desk(option("--results"), quick=option("--quick"))
+
+
+@pytest.fixture
+def desk(_desk: Desk) -> Desk:
     """Where suites leave their numbers."""
-    folder = request.config.getoption("--results") or ROOT / this_machine().folder
-    return Desk(folder, quick=request.config.getoption("--quick"))
+    _desk.begin()
+    return _desk

@@ -33,6 +33,7 @@ class Provider:
     call: Callable[[int], Any]
     dtype: str = "fp32"
     note: str = ""
+    result: Callable[[int], Any] | None = None  # what is checked, where the timed call returns less
     peak_mb: Callable[[], float] | None = (
         None  # measures the memory of one call, in a process of its own
     )
@@ -72,12 +73,16 @@ class Target:
     at_least: float
     rival: str
 
+    def words(self, reference: str) -> str:
+        """How rows say it."""
+        return f">= {self.at_least:g}x {reference}, not slower than {self.rival}"
+
     def judge(self, name: str, reference: str, timings: Mapping[str, Timing]) -> dict[str, Any]:
         """Returns the ``target``, ``met`` and ``note`` of the provider's row."""
         factor, _, _ = ratio(timings[reference], timings[name])
         middle, lo, hi = ratio(timings[self.rival], timings[name])
         return {
-            "target": f">= {self.at_least:g}x {reference}, not slower than {self.rival}",
+            "target": self.words(reference),
             "met": bool(factor >= self.at_least and hi >= 1),
             "note": f"{middle:.2f}x [{lo:.2f}, {hi:.2f}] {self.rival}",
         }
@@ -95,59 +100,73 @@ class Contest:
     open: Callable[[ExitStack], Field]
     targets: Mapping[str, "Target"]
     cost: Cost | None = None
+    device: Callable[[], str] = lambda: "cpu"  # "cuda" where the providers run on the GPU
 
-    def run(self, rounds: int, *, memory: bool = False) -> dict[str, tuple[Row, Timing | None]]:
+    def run(self, rounds: int, *, memory: bool = False, command: str = "") -> "Results":
         """Verifies and times all providers, and with ``memory`` measures the peak of those that can.
 
-        A provider that is wrong gets a row without a time, and its reason.
+        A provider that is wrong, or raises, gets a row without a time and with the reason; its target counts as missed.
         """
         here = this_machine()
-        load, busy = load_average(), is_busy()
-
-        def row(provider: str, dtype: str = "", **values: Any) -> Row:
-            return Row(
-                suite=self.suite,
-                case=self.case,
-                provider=provider,
-                shape="dry run" if is_tiny() else self.shape,
-                dtype=dtype,
-                device=here.device,
-                date=here.date,
-                commit=here.commit,
-                load=load,
-                command=f"python -m bench run {self.suite}",
-                **values,
-            )
-
+        origin: dict[str, Any] = {
+            "suite": self.suite,
+            "case": self.case,
+            "shape": "dry run" if is_tiny() else self.shape,
+            "kind": "dry run" if is_tiny() else "measured",
+            "device": here.device(self.device()),
+            "date": here.date,
+            "commit": here.commit,
+            "load": load_average(),
+            "command": command or f"python -m bench run {self.suite}",
+        }
+        busy = is_busy()
         with ExitStack() as stack:
             opened = self.open(stack)
-            checks = {n: opened.check(n, p.call(0)) for n, p in opened.providers.items()}
-            racing = {n: p for n, p in opened.providers.items() if checks[n].passed}
+            failed = dict(opened.refused)
+            checks: dict[str, Check] = {}
+            for name, provider in opened.providers.items():
+                try:
+                    checks[name] = opened.check(name, (provider.result or provider.call)(0))
+                except (
+                    Exception
+                ) as error:  # a peer that fails is a row with its reason, not the end of the case
+                    failed[name] = f"failed: {type(error).__name__}: {error}".splitlines()[0][:200]
+                    continue
+                if not checks[name].passed:
+                    failed[name] = f"wrong, so not timed: {checks[name].words()}"
+            racing = {n: p for n, p in opened.providers.items() if n not in failed}
             with steps(self.case, len(racing) * (rounds + 1)) as bar:
                 timed = alternate([p.call for p in racing.values()], rounds=rounds, steps=bar)
         timings = dict(zip(racing, timed, strict=True))
-        results: dict[str, tuple[Row, Timing | None]] = {
-            name: (row(name, note=reason), None) for name, reason in opened.refused.items()
-        }
-        for name, provider in opened.providers.items():
-            if name not in timings:
-                note = f"wrong, so not timed: {checks[name].words()}"
-                results[name] = row(name, provider.dtype, note=note), None
-                continue
-            values = _values(timings[name], timings.get(self.reference), self.reference)
-            notes = [provider.note, "on a busy machine" if busy else ""]
+        results: Results = {}
+        for name, reason in failed.items():
             target = self.targets.get(name)
-            if target is not None and {target.rival, self.reference} <= timings.keys():
-                judged = target.judge(name, self.reference, timings)
-                notes.append(judged.pop("note"))
-                values |= judged
-            if self.cost is not None and not is_tiny():
-                values |= self.cost.values(timings[name].median_ms)
+            values: dict[str, Any] = {"note": reason}
+            if target is not None:
+                values["target"] = target.words(self.reference)
+                values["met"] = None if name in opened.refused else False
+            results[name] = Row(provider=name, **origin, **values), None
+        for name, provider in racing.items():
+            values = self._values(name, timings)
             if memory and provider.peak_mb is not None:
                 values["peak_mb"] = round(provider.peak_mb(), 1)
-            values |= {"verified": checks[name].words(), "note": "; ".join(filter(None, notes))}
-            results[name] = row(name, provider.dtype, **values), timings[name]
+            notes = [provider.note, "on a busy machine" if busy else "", values.pop("note", "")]
+            values["note"] = "; ".join(filter(None, notes))
+            values |= {"dtype": provider.dtype, "verified": checks[name].words(), "rounds": rounds}
+            results[name] = Row(provider=name, **origin, **values), timings[name]
         return results
+
+    def _values(self, name: str, timings: Mapping[str, Timing]) -> dict[str, Any]:
+        values = _values(timings[name], timings.get(self.reference), self.reference)
+        target = self.targets.get(name)
+        if target is not None and {target.rival, self.reference} <= timings.keys():
+            values |= target.judge(name, self.reference, timings)
+        if self.cost is not None and not is_tiny():
+            values |= self.cost.values(timings[name].median_ms)
+        return values
+
+
+Results = dict[str, tuple[Row, Timing | None]]
 
 
 def contest(
@@ -158,12 +177,15 @@ def contest(
     providers: Sequence[str],
     targets: Mapping[str, Target] | None = None,
     cost: Cost | None = None,
+    device: Callable[[], str] = lambda: "cpu",
 ) -> Callable[[Callable[[ExitStack], Field]], Callable[..., None]]:
     """Makes a test per provider of the function that opens the case; its suite is the file it stands in."""
 
     def decorate(open_: Callable[[ExitStack], Field]) -> Callable[..., None]:
         suite = open_.__module__.rpartition(".")[2].removeprefix("test_")
-        one = Contest(suite, case, shape, reference, tuple(providers), open_, targets or {}, cost)
+        one = Contest(
+            suite, case, shape, reference, tuple(providers), open_, targets or {}, cost, device
+        )
 
         @pytest.mark.parametrize("provider", one.providers)
         def test(provider: str, desk: Any, benchmark: Any) -> None:

@@ -26,13 +26,15 @@ class Cost:
     mbyte: float
 
     def values(self, median_ms: float) -> dict[str, float]:
-        """Returns ``gflop``, ``mbyte`` and ``roofline`` of a row that took ``median_ms``."""
+        """Returns the costs, the rates and the ``roofline`` share of a row that took ``median_ms``."""
         copy, matrix = rates()
         least_ms = max(self.gflop / matrix, self.mbyte / copy) * 1e3
         return {
             "gflop": float(f"{self.gflop:.4g}"),
             "mbyte": float(f"{self.mbyte:.4g}"),
             "roofline": float(f"{least_ms / median_ms:.3g}"),
+            "copy_gb_s": float(f"{copy / 1e3:.4g}"),
+            "matrix_gflop_s": float(f"{matrix:.4g}"),
         }
 
 

@@ -2,14 +2,14 @@
 # What to run first on a machine with an NVIDIA GPU: most important first, each stage with its own time limit and its result
 # written as soon as it is there. Needs torch, triton and nvcc, and no network; what is absent is skipped, and said.
 #
-#   bench/gpu_check.sh [--dry-run] [--stage NAME]...       results: $OUT, else bench/results/gpu_check
+#   bench/gpu_check.sh [--dry-run] [--stage NAME]...       results: $OUT, else build/gpu_check
 #
 # --dry-run runs every stage on the CPU with tiny shapes, so that a machine without a GPU can test this script.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
 PYTHON=${PYTHON:-python3}
-OUT=${OUT:-bench/results/gpu_check}
+OUT=${OUT:-build/gpu_check}
 DRY_RUN=0
 STAGES=()
 while [ $# -gt 0 ]; do
@@ -30,6 +30,14 @@ elif ! "$PYTHON" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'
     exit 2
 fi
 
+KNOWN=(machine tests operators training)
+for name in ${STAGES[@]+"${STAGES[@]}"}; do
+    if ! printf '%s\n' "${KNOWN[@]}" | grep -qx -- "$name"; then
+        echo "error: --stage must be one of ${KNOWN[*]}, got $name" >&2
+        exit 2
+    fi
+done
+
 failed=0
 # stage NAME LIMIT_S COMMAND...: runs COMMAND, keeps its output and its verdict, and goes on whatever happens.
 stage() {
@@ -44,9 +52,10 @@ stage() {
         verdict=passed
     else
         case $? in
-            124) verdict="stopped after $limit s" ;;
-            *) verdict=FAILED; failed=1 ;;
+            124) verdict="FAILED: stopped after $limit s" ;;
+            *) verdict=FAILED ;;
         esac
+        failed=1
         tail -n 15 "$OUT/$name.log"
     fi
     printf '%s\t%s\t%d s\n' "$name" "$verdict" $((SECONDS - start)) | tee -a "$OUT/verdicts.tsv"
@@ -55,7 +64,6 @@ stage() {
 : >"$OUT/verdicts.tsv"
 quick=()
 [ "$DRY_RUN" = 1 ] && quick=(--quick)
-# pytest ends with 5 where a folder has no tests yet: that is not a failure of the GPU.
 stage machine 30 "$PYTHON" -m bench machine
 if compgen -G 'tests/gpu/test_*.py' >/dev/null; then
     stage tests 150 "$PYTHON" -m pytest -q tests/gpu

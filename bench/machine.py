@@ -30,14 +30,14 @@ _PACKAGES = (
     "tensorrt",
     "tensorrt-rtx-cu13-libs",
 )
-_BUSY_SHARE = 0.25  # of the CPUs, wanted by others during the last minute
+_BUSY_SHARE = 0.1  # of the CPUs, used by others while this process sleeps
+_LOOK_S = 0.4
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
     """Where and when; written beside the results as ``machine.json``."""
 
-    device: str
     cpu: str
     n_cpus: int
     flags: tuple[str, ...]
@@ -50,32 +50,35 @@ class Machine:
     commit: str
     date: str
 
-    @property
-    def folder(self) -> str:
-        """The name of its folder under ``bench/results``."""
-        return re.sub(r"[^a-z0-9]+", "-", self.device.lower()).strip("-")
+    def device(self, kind: str = "cpu") -> str:
+        """How rows name what they ran on: ``cuda`` is the GPU, ``cpu`` the CPU with what decides its kernels."""
+        if kind == "cuda" and self.gpu is not None:
+            return self.gpu
+        best = next((f for f in ("amx_tile", "avx512f", "avx2", "neon") if f in self.flags), "")
+        bf16 = " bf16" if "bf16" in self.flags else ""
+        return f"{self.cpu} {self.n_cpus} CPU {best}{bf16}".strip()
 
     def to_json(self) -> dict[str, Any]:
         """Returns the document of ``machine.json``."""
         return asdict(self)
 
 
+def folder_of(device: str) -> str:
+    """The name of a device's folder under ``bench/results``."""
+    return re.sub(r"[^a-z0-9]+", "-", device.lower()).strip("-")
+
+
 @cache
 def this_machine() -> Machine:
     """Describes the machine as it is found; nothing is changed on it."""
-    cpu, n_cpus = _cpu_name(), len(os.sched_getaffinity(0))
-    flags = tuple(flag for flag in _FLAGS if flag in cpu_features())
-    best = next((f for f in ("amx_tile", "avx512f", "avx2", "neon") if f in flags), "")
-    gpu = _gpu_name()
     frequency = psutil.cpu_freq()
     return Machine(
-        device=gpu or f"{cpu} {n_cpus} CPU {best}{' bf16' if 'bf16' in flags else ''}".strip(),
-        cpu=cpu,
-        n_cpus=n_cpus,
-        flags=flags,
+        cpu=_cpu_name(),
+        n_cpus=len(os.sched_getaffinity(0)),
+        flags=tuple(flag for flag in _FLAGS if flag in cpu_features()),
         clock_mhz=None if frequency is None else round(frequency.current),
         memory_gb=round(psutil.virtual_memory().total / 2**30, 1),
-        gpu=gpu,
+        gpu=_gpu_name(),
         system=f"{platform.system()} {platform.release()}",
         python=platform.python_version(),
         versions=_versions(),
@@ -110,8 +113,9 @@ def energy_j() -> float | None:
 
 
 def is_busy() -> bool:
-    """Whether others use so much of the CPUs that a timing would be theirs as much as ours."""
-    return load_average() > _BUSY_SHARE * len(os.sched_getaffinity(0))
+    """Whether others use so much of the CPUs that a timing would be theirs as much as ours; looks while this process sleeps."""
+    idle: float = psutil.cpu_times_percent(interval=_LOOK_S).idle
+    return 1 - idle / 100 > _BUSY_SHARE
 
 
 def wait_until_idle(limit_s: float) -> bool:

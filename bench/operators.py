@@ -30,7 +30,7 @@ class Operator:
 
     inputs: Callable[[Shape, torch.Generator], tuple[Any, ...]]
     providers: dict[str, Function]
-    cost: Callable[[Shape], Cost]  # of the forward pass
+    cost: Callable[[Shape], Cost] | None  # of the forward pass; None: the least work is not known
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -63,9 +63,10 @@ def open_operator(operator: Operator, shape: Shape, *, backward: bool, factory: 
         try:
             call = _call(function, inputs, backward=backward)
             call(0)
-        except (
-            RuntimeError
-        ) as fault:  # a form that cannot be compiled or does not fit is a row with its reason
+        except RuntimeError as fault:
+            # A form that cannot be compiled here, or does not fit, is a row with its reason; anything else is our mistake.
+            if name == plain and not isinstance(fault, torch.OutOfMemoryError):
+                raise
             refused[name] = str(fault).strip().splitlines()[0][:200]
             continue
         peak = partial(peak_mb, factory, plain, shape, backward) if name == plain else None
@@ -112,13 +113,18 @@ def _call(
         wait_for_device()
         return [out]
 
+    if not backward:
+        return forward
+    for leaf in leaves:
+        leaf.requires_grad_(True)
+    out = function(*inputs)
+    # The gradient that flows in is made once: it is the benchmark's, not the operator's work.
+    grad = torch.linspace(-1, 1, out.numel(), dtype=out.dtype, device=out.device).view_as(out)
+
     def both(_: int) -> list[Tensor]:
-        for leaf in leaves:
-            leaf.requires_grad_(True)
         out = function(*inputs)
-        grad = torch.linspace(-1, 1, out.numel(), dtype=out.dtype, device=out.device)
-        gradients = torch.autograd.grad(out, leaves, grad.view_as(out), allow_unused=True)
+        gradients = torch.autograd.grad(out, leaves, grad, allow_unused=True)
         wait_for_device()
         return [out.detach(), *(g for g in gradients if g is not None)]
 
-    return both if backward else forward
+    return both

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from bench.results import Row, read_rows
 from vadfast.atomic import atomic_file
 from vadfast.errors import UsageError
@@ -23,7 +25,7 @@ def plot_results(folder: Path) -> list[Path]:
         compared = [row for row in rows if row.ratio is not None and row.provider != row.reference]
         if compared:
             drawn.append(_bars(compared, folder / f"{file.stem}_speedup.png"))
-        costed = [row for row in rows if row.gflop is not None and row.median_ms is not None]
+        costed = [row for row in rows if row.roofline is not None]
         if costed:
             drawn.append(_roofline(costed, folder / f"{file.stem}_roofline.png"))
     if not drawn:
@@ -81,12 +83,10 @@ def _roofline(rows: Sequence[Row], target: Path) -> Path:
         x = [_gflop(row) / (row.mbyte or 1) * 1e3 for row in here]  # flop per byte
         y = [_gflop(row) / _ms(row) * 1e3 for row in here]
         axes.scatter(x, y, marker=marker, s=24, label=case)
-    # least_ms of a row is the larger of its two limits, so the larger quotient over all rows is the rate itself.
-    least_ms = [(row.roofline or 0) * _ms(row) for row in rows]
-    copy = max((row.mbyte or 0) / t for row, t in zip(rows, least_ms, strict=True) if t)
-    matrix = max(_gflop(row) / t for row, t in zip(rows, least_ms, strict=True) if t)
-    intensity = [0.1, matrix / copy * 1e3, 1e4]
-    limit = [min(matrix * 1e3, copy * i) for i in intensity]
+    copy = float(np.median([row.copy_gb_s or 0 for row in rows]))
+    matrix = float(np.median([row.matrix_gflop_s or 0 for row in rows]))
+    intensity = [0.1, matrix / copy, 1e4]
+    limit = [min(matrix, copy * i) for i in intensity]
     axes.plot(
         intensity, limit, color="#555555", linewidth=1, label="measured copy and matrix rates"
     )

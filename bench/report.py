@@ -20,20 +20,36 @@ PUBLISHED = Path(__file__).parent / "published.toml"
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 
 
-def write_report() -> list[Path]:
-    """Writes both files; returns their paths.
+def report_texts() -> dict[Path, str]:
+    """Returns what docs/benchmarks.md and README.md should say by the rows that are there.
 
     Raises:
         UsageError: there are no rows, a miss has no reason, or the README has no place for the table.
     """
     devices = {folder: _rows_of(folder) for folder in sorted(ROOT.iterdir()) if folder.is_dir()}
-    if not any(devices.values()):
+    devices = {folder: rows for folder, rows in devices.items() if rows}
+    for rows in devices.values():
+        for row in rows:
+            if row.kind == "dry run":
+                raise UsageError(
+                    f"{ROOT}: {row.case} is of a dry run, whose numbers mean nothing; delete it"
+                )
+    if not devices:
         raise UsageError(f"{ROOT}: must hold result rows, has none; run python -m bench run first")
     everything = [row for rows in devices.values() for row in rows]
     missed = _missed(everything)
-    write_text(DOCUMENT, "\n".join(_document(devices, missed)) + "\n")
-    write_text(README, _with_table(README.read_text(encoding="utf-8"), everything, missed))
-    return [DOCUMENT, README]
+    return {
+        DOCUMENT: "\n".join(_document(devices, missed)) + "\n",
+        README: _with_table(README.read_text(encoding="utf-8"), everything, missed),
+    }
+
+
+def write_report() -> list[Path]:
+    """Writes both files and returns their paths; raises like ``report_texts``."""
+    texts = report_texts()
+    for path, text in texts.items():
+        write_text(path, text)
+    return list(texts)
 
 
 def _rows_of(folder: Path) -> list[Row]:
@@ -56,8 +72,10 @@ def _name(row: Row) -> str:
 
 def _document(devices: dict[Path, list[Row]], missed: Sequence[tuple[Row, str]]) -> Iterator[str]:
     yield "# Benchmarks\n"
-    yield "Written by `python -m bench report` from the rows under `bench/results/`; each is made anew by its command. Every"
-    yield "result was verified before it was timed. Ratios are medians of alternating rounds with the 95 % bootstrap interval.\n"
+    yield "Written by `python -m bench report` from the rows under `bench/results/`; each is made anew by its command. Where providers"
+    yield "stand against each other, each result was verified before it was timed, the rounds alternated, and a ratio is that of the"
+    yield "medians with its 95 % bootstrap interval over paired rounds; other rows say what they are. Times are medians, with the 20 % and"
+    yield "80 % quantiles. Load is the load average before the case, most of it that of the cases before.\n"
     if missed:
         yield "## Targets that are missed\n"
         for row, reason in missed:
@@ -65,7 +83,7 @@ def _document(devices: dict[Path, list[Row]], missed: Sequence[tuple[Row, str]])
         yield ""
     yield from _published()
     for folder, rows in devices.items():
-        yield f"## {rows[0].device if rows else folder.name}\n"
+        yield f"## {rows[0].device}\n"
         yield from _machine(folder)
         for suite in dict.fromkeys(row.suite for row in rows):
             yield from _suite(suite, [row for row in rows if row.suite == suite])
@@ -73,7 +91,7 @@ def _document(devices: dict[Path, list[Row]], missed: Sequence[tuple[Row, str]])
 
 def _published() -> Iterator[str]:
     yield "## What the papers publish\n"
-    yield "Not measured here. Fair comparison is by work: GFLOP/s = frames/s x 2 GMAC.\n"
+    yield "Not measured here, nor the multiply-adds. Fair comparison is by work: GFLOP/s = frames/s x 2 GMAC. ADL's paper prints no speed.\n"
     yield "| method | GMAC a frame | frames/s | GFLOP/s | on | |"
     yield "|---|---|---|---|---|---|"
     for speed in tomllib.loads(PUBLISHED.read_text(encoding="utf-8"))["speed"]:
@@ -101,13 +119,17 @@ def _suite(suite: str, rows: Sequence[Row]) -> Iterator[str]:
         here = [row for row in rows if row.case == case]
         first = here[0]
         shape = f" ({first.shape})" if first.shape else ""
-        yield f"**{case}**{shape}; {first.kind} {first.date}, commit {first.commit}, load {first.load:g}\n"
+        rounds = next((f", {row.rounds} rounds" for row in here if row.rounds), "")
+        yield f"**{case}**{shape}; {first.kind} {first.date}, commit {first.commit}, load {first.load:g}{rounds}\n"
         for command in dict.fromkeys(row.command for row in here):
             yield f"    {command}\n"
         yield "| | result | against | roofline | target | verified, notes |"
         yield "|---|---|---|---|---|---|"
         for row in here:
-            notes = "; ".join(text for text in (row.verified, row.note) if text)
+            peak = (
+                "" if row.peak_mb is None else f"one call holds {row.peak_mb:g} MB more at its peak"
+            )
+            notes = "; ".join(filter(None, (row.verified, peak, row.note)))
             name = f"{row.provider} {row.dtype}".strip()
             yield f"| {name} | {value_words(row)} | {ratio_words(row)} | {_roofline(row)} | {_target(row)} | {notes} |"
         yield ""

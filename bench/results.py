@@ -26,8 +26,8 @@ class Row:
     suite: str
     case: str
     provider: str
-    shape: str
-    dtype: str
+    shape: str = ""
+    dtype: str = ""
     median_ms: float | None = None
     q20_ms: float | None = None
     q80_ms: float | None = None
@@ -37,14 +37,15 @@ class Row:
     reference: str = ""
     value: float | None = None
     unit: str = ""
-    peak_mb: float | None = None
+    peak_mb: float | None = None  # by how much one call raises the memory of its process at most
     gflop: float | None = None  # least work of one call, whatever the provider does
     mbyte: float | None = None  # least traffic: inputs read once, outputs written once
-    roofline: float | None = (
-        None  # share of what this device's measured copy and matrix rates allow
-    )
+    copy_gb_s: float | None = None  # this device's rates, measured in the same session
+    matrix_gflop_s: float | None = None
+    roofline: float | None = None  # share of what those rates allow
     verified: str = ""  # what was checked, and how close it came; empty: nothing could be checked
-    kind: Literal["measured", "predicted"] = "measured"
+    rounds: int | None = None
+    kind: Literal["measured", "predicted", "dry run"] = "measured"
     device: str
     date: str
     commit: str
@@ -55,9 +56,14 @@ class Row:
     command: str = ""
 
     @property
+    def has_number(self) -> bool:
+        """False for a provider that did not run."""
+        return self.median_ms is not None or self.value is not None
+
+    @property
     def key(self) -> tuple[str, ...]:
         """Two rows with the same key measure the same thing."""
-        return self.suite, self.case, self.provider, self.shape, self.dtype, self.unit
+        return self.suite, self.case, self.provider, self.shape
 
 
 def read_rows(path: Path) -> list[Row]:

@@ -116,14 +116,14 @@ def _sentence(error: BaseException) -> str:
     from rich.markup import escape
 
     if isinstance(error, OSError) and not isinstance(error, VadfastError):
-        where = f" {error.filename}" if error.filename else ""
+        where = f": {error.filename}" if error.filename else ""
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             return escape(
-                f"the disk is full while writing{where or ' the results'} ({error.strerror}); free some space and run "
+                f"the disk is full while writing {error.filename or 'the results'} ({error.strerror}); free some space and run "
                 "again (nothing half-written was left)"
             )
         return escape(
-            f"{error.strerror or error}:{where}; run again with --debug for the place in the code"
+            f"{error.strerror or error}{where and ':'}{where}; run again with --debug for the place in the code"
         )
     return escape(str(error))
 

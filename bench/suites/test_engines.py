@@ -6,12 +6,14 @@ Weights are random (speed does not depend on them), frames are of the made scene
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from bench import shapes
 from bench.child import KEEP_FREED_MEMORY, child
@@ -105,7 +107,7 @@ def open_engines(network: shapes.Network, stack: ExitStack) -> Field:
             _caller(EagerEngine(_with_winograd(scorer_of(network)), spec), windows)
         ),
         "onnxruntime, plain": Provider(_plain_onnxruntime(folder / "model.onnx", windows)),
-        "openvino, plain": Provider(_plain_openvino(folder / "model.onnx", windows)),
+        "openvino, plain": _plain_openvino(folder / "model.onnx", windows),
     }
     refused: dict[str, str] = {}
     # Not the run's folder: no backend that is raced here copies files of a run.
@@ -128,7 +130,8 @@ def open_engines(network: shapes.Network, stack: ExitStack) -> Field:
                 continue
             stack.callback(engine.close)
             providers[name] = Provider(_caller(engine, windows), dtype=precision)
-    return Field(providers, _checker(network, windows[0], providers), refused)
+    checked = {n: replace(p, result=_of_all_windows(p.call)) for n, p in providers.items()}
+    return Field(checked, _checker(network, windows, providers), refused)
 
 
 def _caller(engine: Engine, windows: list[np.ndarray]) -> Callable[[int], Outputs]:
@@ -142,41 +145,52 @@ def _plain_onnxruntime(model: Path, windows: list[np.ndarray]) -> Callable[[int]
     return lambda i: Outputs(*session.run(None, {"frames": windows[i % len(windows)]}))
 
 
-def _plain_openvino(model: Path, windows: list[np.ndarray]) -> Callable[[int], Outputs]:
+def _plain_openvino(model: Path, windows: list[np.ndarray]) -> Provider:
     import openvino
 
-    # Its own advice for one stream of requests is the latency hint; the batch is fixed as ours is.
+    # Its own advice for one stream of requests is the latency hint; the batch is fixed as ours is. The precision is its own
+    # choice: on a CPU with bf16 it takes that.
     loaded = openvino.Core().read_model(model)
     loaded.reshape({"frames": list(windows[0].shape)})
     compiled = openvino.compile_model(loaded, "CPU", {"PERFORMANCE_HINT": "LATENCY"})
+    chosen = str(compiled.get_property("INFERENCE_PRECISION_HINT"))
 
     def call(i: int) -> Outputs:
         results = compiled(windows[i % len(windows)])
         return Outputs(results["components"], results["heatmap"])
 
-    return call
+    return Provider(call, dtype="bf16" if "bf" in chosen else "fp32")
 
 
 def _checker(
-    network: shapes.Network, window: np.ndarray, providers: dict[str, Provider]
+    network: shapes.Network, windows: list[np.ndarray], providers: dict[str, Provider]
 ) -> Callable[[str, Any], Check]:
+    clips = torch.from_numpy(np.concatenate(windows)).double().permute(0, 1, 4, 2, 3) / 127.5 - 1
     with torch.inference_mode():
-        scorer = scorer_of(network).double()
-        clip = torch.from_numpy(window).double().permute(0, 1, 4, 2, 3) / 127.5 - 1
-        error = ((adl.predict(scorer.generator, clip) - clip[:, -1]) / 2).square().mean()
-        psnr = -10 * torch.log10(error)
+        generator = scorer_of(network).double().generator
+        error = ((adl.predict(generator, clips) - clips[:, -1]) / 2).square()
+        psnr = -10 * torch.log10(error.mean(dim=(1, 2, 3))).numpy()
+        cells = F.avg_pool2d(error.mean(dim=1, keepdim=True), adl.HEATMAP_CELL_PX)[:, 0].numpy()
 
-    def check(name: str, outputs: Outputs) -> Check:
-        # The gate's bounds: what vadfast.compile would ship is what may be timed.
-        bound = BOUNDS["bf16" if providers[name].dtype == "bf16" else "fp32"].score_error["dB"]
-        return Check(abs(float(outputs.components[0, 0]) - float(psnr)), bound, "dB")
+    def check(name: str, results: list[Outputs]) -> Check:
+        # The gate's bounds, on every window: what vadfast.compile would not ship is not timed.
+        bounds = BOUNDS["bf16" if providers[name].dtype == "bf16" else "fp32"]
+        got = np.concatenate([outputs.components[:, 0] for outputs in results])
+        maps = np.concatenate([outputs.heatmap for outputs in results])
+        score = float(np.abs(got - psnr).max()) / bounds.score_error["dB"]
+        heatmap = float(np.abs(maps - cells).max() / cells.max()) / bounds.heatmap
+        return Check(max(score, heatmap), 1.0, "of the gate's bounds")
 
     return check
 
 
+def _of_all_windows(call: Callable[[int], Outputs]) -> Callable[[int], list[Outputs]]:
+    return lambda _: [call(i) for i in range(N_WINDOWS)]
+
+
 @contest(
     case="adl-256, batch 1",
-    shape=shapes.ADL_FULL.words,
+    shape=shapes.ADL_FULL.words(),
     reference="eager",
     providers=PROVIDERS,
     targets={
@@ -192,7 +206,7 @@ def test_adl_full(stack: ExitStack) -> Field:
 
 @contest(
     case="adl-128, batch 1",
-    shape=shapes.ADL_SMALL.words,
+    shape=shapes.ADL_SMALL.words(),
     reference="eager",
     providers=PROVIDERS,
 )

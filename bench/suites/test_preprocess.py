@@ -18,7 +18,7 @@ from vadfast.runtime.manifest import InputSpec
 from vadfast.runtime.preprocess import Preprocess
 
 SIDE = 256
-PROVIDERS = ("vadfast", "cv2, one thread", "torch")
+PROVIDERS = ("vadfast", "torch")
 
 
 def _frames(width: int, height: int) -> list[np.ndarray]:
@@ -49,14 +49,6 @@ def _open(width: int, height: int, stack: ExitStack) -> Field:
     )
     truth = _bilinear(frames[0])
 
-    def one_thread(i: int) -> np.ndarray:
-        threads = cv2.getNumThreads()
-        cv2.setNumThreads(1)
-        try:
-            return cv2.resize(frames[i % 4], (SIDE, SIDE), dst=slot)
-        finally:
-            cv2.setNumThreads(threads)
-
     def by_torch(i: int) -> np.ndarray:
         x = torch.from_numpy(frames[i % 4]).permute(2, 0, 1)[None].float()
         y = F.interpolate(x, (SIDE, SIDE), mode="bilinear", align_corners=False)
@@ -64,7 +56,6 @@ def _open(width: int, height: int, stack: ExitStack) -> Field:
 
     providers: dict[str, Callable[[int], Any]] = {
         "vadfast": lambda i: ours(frames[i % 4], slot),
-        "cv2, one thread": one_thread,
         "torch": by_torch,
     }
 

@@ -109,5 +109,21 @@ def hoarder(megabytes: int) -> Any:
 
 
 def test_peak_memory_is_that_of_one_call() -> None:
+    import numpy as np
+
+    ours = np.ones(400 << 20, np.uint8)  # what the parent holds must not count
     assert peak_mb(hoarder, 200) == pytest.approx(200, abs=15)
     assert peak_mb(hoarder, 0) < 10
+    assert ours[-1] == 1
+
+
+def failing() -> Any:
+    def call(_: int) -> None:
+        raise ValueError("out of luck")
+
+    return call
+
+
+def test_an_error_in_the_child_is_said_where_the_call_was_made() -> None:
+    with child(failing) as call, pytest.raises(RuntimeError, match="ValueError: out of luck"):
+        call(0)

@@ -32,7 +32,9 @@ def test_a_dry_run_goes_through_every_stage(tmp_path: Path) -> None:
     ]
     rows = json.loads((tmp_path / "operators.json").read_text())
     assert {row["suite"] for row in rows} == {"operators"}
-    assert all(row["verified"] for row in rows if "median_ms" in row)
+    timed = {row["case"] for row in rows if "median_ms" in row and row["verified"]}
+    assert timed == {row["case"] for row in rows}
+    assert {row["kind"] for row in rows} == {"dry run"}
     assert json.loads((tmp_path / "machine.log").read_text())["n_cpus"] >= 1
 
 
@@ -76,5 +78,8 @@ def test_without_a_gpu_the_real_run_says_so(tmp_path: Path) -> None:
     assert "use --dry-run" in done.stderr
 
 
-def test_an_unknown_argument_is_a_usage_error(tmp_path: Path) -> None:
-    assert _run("--nonsense", out=tmp_path).returncode == 2
+@pytest.mark.parametrize("arguments", [("--nonsense",), ("--dry-run", "--stage", "nonsense")])
+def test_an_unknown_word_is_a_usage_error(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    done = _run(*arguments, out=tmp_path)
+    assert done.returncode == 2
+    assert "nonsense" in done.stderr

@@ -8,8 +8,8 @@ import pytest
 
 from bench.compare import compare
 from bench.plot import plot_results
-from bench.report import ratio_words, value_words
-from bench.results import Row, read_rows, write_rows
+from bench.report import ratio_words, report_texts, value_words
+from bench.results import ROOT, Row, read_rows, write_rows
 from vadfast.cli import exit_code_of
 from vadfast.errors import UsageError
 
@@ -21,7 +21,8 @@ def _row(provider: str, **values: Any) -> Row:
 
 
 def test_rows_survive_the_file(tmp_path: Path) -> None:
-    rows = [_row("a", median_ms=1.5, q20_ms=1.4, q80_ms=1.6, met=False, target="< 1 ms"), _row("b")]
+    timed = _row("a", median_ms=1.5, q20_ms=1.4, q80_ms=1.6, met=False, target="< 1 ms")
+    rows = [timed, _row("b", shape="", dtype="")]  # a provider that did not run has neither
     (path,) = write_rows(rows, tmp_path)
     assert read_rows(path) == rows
     keys = {"suite", "case", "provider", "shape", "dtype", "median_ms", "q20_ms", "q80_ms"}
@@ -65,7 +66,14 @@ def _timed(ratio: float, width: float = 0.05, **values: Any) -> Row:
             True,
         ),
         (_row("fast", value=0.90, met=False), _row("fast", value=0.89, met=False), False),
-        (_row("fast", median_ms=1.0), _row("fast", median_ms=9.0), False),  # only ratios are judged
+        (
+            _row("fast", value=1.0),
+            _row("fast", value=9.0),
+            False,
+        ),  # no target, no ratio: not judged
+        (_timed(2.0), _row("fast", note="wrong, so not timed"), True),
+        (_timed(2.0), _row("other"), True),
+        (_row("fast", note="not installed"), _row("fast", note="not installed"), False),
     ],
 )
 def test_a_regression_is_a_ratio_outside_the_interval_or_a_target_lost(
@@ -83,7 +91,7 @@ def test_a_regression_is_a_ratio_outside_the_interval_or_a_target_lost(
 
 def test_nothing_in_common_is_a_usage_error(tmp_path: Path) -> None:
     write_rows([_row("a")], tmp_path / "old")
-    write_rows([_row("b")], tmp_path / "new")
+    write_rows([_row("a", case="other")], tmp_path / "new")
     with pytest.raises(UsageError, match="share none"):
         compare(tmp_path / "old", tmp_path / "new")
 
@@ -96,7 +104,7 @@ def test_words() -> None:
 
 
 def test_plots_are_drawn_from_rows_alone(tmp_path: Path) -> None:
-    cost = {"gflop": 2.0, "mbyte": 8.0, "roofline": 0.5}
+    cost = {"gflop": 2.0, "mbyte": 8.0, "roofline": 0.5, "copy_gb_s": 16.0, "matrix_gflop_s": 150.0}
     write_rows([_timed(2.0, **cost), _timed(0.8, case="other", **cost)], tmp_path)
     names = {path.name for path in plot_results(tmp_path)}
     assert names == {"s_speedup.png", "s_roofline.png"}
@@ -104,3 +112,19 @@ def test_plots_are_drawn_from_rows_alone(tmp_path: Path) -> None:
     write_rows([_row("a")], tmp_path / "bare")
     with pytest.raises(UsageError, match="has none"):
         plot_results(tmp_path / "bare")
+
+
+def test_the_published_report_is_what_the_rows_say() -> None:
+    for path, text in report_texts().items():
+        assert path.read_text() == text, f"{path.name} is stale: run python -m bench report"
+
+
+def test_published_rows_are_verified_or_say_why_not() -> None:
+    files = [file for file in ROOT.glob("*/*.json") if file.name != "machine.json"]
+    rows = [row for file in files for row in read_rows(file)]
+    assert rows
+    for row in rows:
+        assert row.command.startswith("python -m "), row
+        assert row.kind == "predicted" or row.verified or row.note or row.unit == "MB", row
+        if row.median_ms is not None:
+            assert row.verified, row

@@ -39,7 +39,9 @@ def test_a_written_data_set_loads_with_labels_that_equal_its_masks(tmp_path: Pat
         frames = list(video.source)
         assert len(frames) == 90
         assert [frame.index for frame in frames] == list(range(90))
-        np.testing.assert_allclose([f.time_s for f in frames], np.arange(90) / 12, atol=1e-3)
+        np.testing.assert_allclose(
+            [f.time_s for f in frames], np.arange(90) / synthetic.FPS, atol=1e-3
+        )
         assert video.masks is not None
         assert video.labels is not None
         shown = video.masks().sum(axis=(1, 2)) >= synthetic.MIN_MASK_PX

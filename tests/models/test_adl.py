@@ -53,6 +53,12 @@ def test_noise_of_a_static_clip_gets_little_weight() -> None:
     assert adl.attention_map(noise / 10).max() < 0.1 + 0.026
 
 
+def test_a_light_switched_on_gets_no_more_weight_than_a_person() -> None:
+    frames = torch.zeros(1, 5, 3, 16, 16)
+    frames[:, 1:] = 0.5  # M is 1.85 everywhere, its range 0
+    assert adl.attention_map(frames).max() <= 1.1 + 1e-6
+
+
 def test_losses_equal_loops_over_pixels() -> None:
     rng = np.random.default_rng(0)
     p, y, a = (rng.normal(size=(2, 3, 4, 5)) for _ in range(3))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.tiny_bundle import make_bundle
 from vadfast.errors import BundleError
 from vadfast.runtime.bundle import open_bundle
-from vadfast.runtime.zipped import pack
+from vadfast.runtime.zipped import pack, unpack
 
 
 @pytest.fixture(scope="module")
@@ -49,11 +49,39 @@ def test_equal_bundles_are_equal_files(folder: Path, archive: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize("name", ["../outside", "/etc/outside", "a/../../outside", "a\\b", "c:x"])
-def test_names_that_leave_the_bundle_are_refused(archive: Path, name: str) -> None:
+def test_names_that_leave_the_bundle_are_refused(archive: Path, tmp_path: Path, name: str) -> None:
     with zipfile.ZipFile(archive, "a") as stored:
         stored.writestr(zipfile.ZipInfo(name), b"x")
     assert "leaves the bundle" in _refused(archive)
-    assert not (archive.parents[1] / "outside").exists()
+    inner = tmp_path / "a" / "b" / "c"
+    inner.mkdir(parents=True)
+    with pytest.raises(BundleError, match="leaves the bundle"):
+        unpack(archive, inner)
+    assert {p.name for p in tmp_path.rglob("*")} == {"tiny.vad.zip", "a", "b", "c"}
+
+
+def test_what_zip_itself_makes_opens(folder: Path, tmp_path: Path) -> None:
+    """``zip -0 -r`` writes an entry for each folder too."""
+    path = tmp_path / "tiny.vad.zip"
+    with zipfile.ZipFile(path, "w") as stored:
+        for entry in sorted(folder.rglob("*")):
+            stored.write(entry, entry.relative_to(folder).as_posix())
+    assert open_bundle(path).manifest == open_bundle(folder).manifest
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("model.onnx", "holds a name twice"),
+        ("model.onnx/inside", "cannot be written"),
+        ("x" * 300, "cannot be written"),
+    ],
+)
+def test_names_that_cannot_be_are_refused(archive: Path, name: str, words: str) -> None:
+    with zipfile.ZipFile(archive, "a") as stored:
+        stored.writestr(zipfile.ZipInfo(name), b"x")
+    assert words in _refused(archive)
 
 
 def test_compressed_entries_are_refused(folder: Path, tmp_path: Path) -> None:

@@ -231,7 +231,7 @@ def _write(
             files += sorted(
                 p.relative_to(folder).as_posix() for p in (folder / path).parent.iterdir()
             )
-    talk.print(f"writing {plan.out}")
+    talk.print(f"writing {plan.out}", markup=False)
     return write_bundle(plan.out, manifest, folder=folder, files=files, golden=golden)
 
 

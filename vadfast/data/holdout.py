@@ -2,11 +2,13 @@
 
 from vadfast.data.datasets import Dataset, Video
 
+_WINDOW = 5  # frames of the longest window: a shorter rest could not be scored
 
-def n_trained(n_frames: int, fraction: float, n_window: int = 5) -> int:
+
+def n_trained(n_frames: int, fraction: float) -> int:
     """How many frames of a film are trained on; the rest, at least one window or nothing, is held out."""
     held = int(n_frames * fraction)
-    return n_frames - held if held >= n_window else n_frames
+    return n_frames - held if held >= _WINDOW else n_frames
 
 
 def held_out(dataset: Dataset, fraction: float) -> list[tuple[Video, int]]:

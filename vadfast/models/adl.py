@@ -120,7 +120,8 @@ def attention_map(frames: Tensor, *, background: float = 0.1) -> Tensor:
 
         M = sum_t alpha(t) I_t,   A = |M| / max(max M - min M, eps) + background
 
-    max and min are over (C, H, W) of a sample. Without eps a clip in which nothing moves would turn its sensor noise into
+    max and min are over (C, H, W) of a sample, and the quotient is cut at 1: where a light is switched on, M has one sign and a
+    small range, and the quotient would be 25 and more. Without eps a clip in which nothing moves would turn its sensor noise into
     weights near 1; eps is the range that a moving edge of 2 % of full contrast would give.
 
     Args:
@@ -140,7 +141,7 @@ def normalise_attention(m: Tensor, weight_sum: Tensor, *, background: float) -> 
     """Turns pooled frames M [B, C, H, W] into A (eq. 7); ``weight_sum`` is sum |alpha|, which scales the static-clip guard."""
     spread = m.amax(dim=(1, 2, 3), keepdim=True) - m.amin(dim=(1, 2, 3), keepdim=True)
     eps = 0.02 * weight_sum / 2
-    return m.abs() / spread.clamp_min(eps) + background
+    return (m.abs() / spread.clamp_min(eps)).clamp_max(1) + background
 
 
 # ------------------------------------------------------------------------------------------------ losses

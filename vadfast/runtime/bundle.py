@@ -52,7 +52,7 @@ def open_bundle(path: Path) -> Bundle:
     if not path.is_dir():
         found = "a file" if path.exists() else "nothing"
         raise BundleError(
-            f"{path}: must be a bundle, a folder written by vadfast.compile, got {found}; check "
+            f"{path}: must be a bundle written by vadfast.compile (a folder or NAME.vad.zip), got {found}; check "
             "the path"
         )
     on_disk = _files_of(path)

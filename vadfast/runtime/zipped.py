@@ -4,6 +4,7 @@ The archive says nothing that is believed: names are checked before anything is 
 (nothing is compressed, so nothing can swell), and the unpacked folder is then verified like any other bundle.
 """
 
+import errno
 import zipfile
 from pathlib import Path, PurePosixPath
 
@@ -47,20 +48,22 @@ def unpack(archive: Path, folder: Path) -> None:
                 with stored.open(record) as source, target.open("xb") as out:
                     while chunk := source.read(_CHUNK):
                         out.write(chunk)
-    except (
-        zipfile.BadZipFile,
-        NotImplementedError,
-        EOFError,
-        ValueError,
-        FileExistsError,
-    ) as error:
+    except (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError) as error:
         raise _refusal(archive, f"is not a whole zip file ({error})") from error
-    except (NotADirectoryError, IsADirectoryError) as error:
-        raise _refusal(archive, "uses a name for both a file and a folder") from error
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES):
+            raise
+        # A name for both a file and a folder, or one that no file can have.
+        raise _refusal(
+            archive, f"holds a name that cannot be written ({error.strerror})"
+        ) from error
 
 
 def _checked(archive: Path, stored: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
-    records = stored.infolist()
+    # zip -r writes an entry for each folder; the files make the folders anyway.
+    records = [record for record in stored.infolist() if not record.is_dir()]
+    if len({record.filename for record in records}) < len(records):
+        raise _refusal(archive, "holds a name twice")
     if sum(record.file_size for record in records) > archive.stat().st_size:
         raise _refusal(archive, "says that it holds more than its own size")
     for record in records:
@@ -75,5 +78,5 @@ def _checked(archive: Path, stored: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
 
 def _refusal(archive: Path, what: str) -> BundleError:
     return BundleError(
-        f"{archive}: {what}; copy the bundle again from where it was compiled, or zip it with zip -0"
+        f"{archive}: {what}; copy the bundle again from where it was compiled, or make it with zip -0 -r"
     )

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from vadfast.cli import Debug, run_command, talk
 from vadfast.errors import UsageError
@@ -53,6 +54,11 @@ def command(
     normalise_attention: Annotated[
         bool, typer.Option(help="Divide losses by the mean weight.")
     ] = False,
+    content_weight: Annotated[float, typer.Option(help="Weight of the content loss.")] = 1.0,
+    gradient_weight: Annotated[float, typer.Option(help="Weight of the gradient loss.")] = 1.0,
+    gradient_edge: Annotated[
+        str, typer.Option(help="Last column and row: drop, or tf as the original's padding.")
+    ] = "drop",
     adversarial: Annotated[
         float, typer.Option(help="Weight of the adversarial loss; 0: no discriminator.")
     ] = 0.05,
@@ -119,6 +125,9 @@ def command(
                     "background": background,
                     "gradient_warmup": gradient_warmup,
                     "normalise_attention": normalise_attention,
+                    "content_weight": content_weight,
+                    "gradient_weight": gradient_weight,
+                    "gradient_edge": gradient_edge,
                     "adversarial_weight": adversarial,
                     "flow": flow,
                     "flow_weight": flow_weight,
@@ -128,7 +137,7 @@ def command(
         )
     if not train(config, loaded, out, resume=resume):
         raise typer.Exit(130)
-    talk.print(f"done: {out}; next: python -m vadfast.evaluate {out} --data {config.data}")
+    talk.print(escape(f"done: {out}; next: python -m vadfast.evaluate {out} --data {config.data}"))
 
 
 def _refuse_changes(ctx: typer.Context) -> None:

@@ -1,5 +1,6 @@
 """Attention maps that are computed once before training: one for each film, one for the data set, or masks from disk."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -14,22 +15,30 @@ from vadfast.models import adl
 
 
 def precomputed_maps(
-    config: adl.ADLConfig, store: FrameStore, videos: tuple[Video, ...], mask_folder: str | None
+    config: adl.ADLConfig,
+    store: FrameStore,
+    videos: tuple[Video, ...],
+    mask_folder: str | None,
+    ends: Sequence[int],
 ) -> Tensor | None:
-    """Maps without background, [n_videos, 3, H, W], or [n_frames, 1, H, W] for masks; None where A comes from each clip."""
+    """Maps without background, [n_videos, 3, H, W], or [n_frames, 1, H, W] for masks; None where A comes from each clip.
+
+    A film's map is made of its first ``ends[v]`` frames: what is held out of training must not reach it by this way.
+    """
     if config.attention in ("none", "clip"):
         return None
     if config.attention == "mask":
         return _masks(config, store, videos, mask_folder)
-    maps = torch.stack([_film_map(store, v) for v in range(len(videos))])
+    maps = torch.stack([_film_map(store, v, end) for v, end in enumerate(ends)])
     if config.attention == "dataset":
         maps = maps.mean(dim=0, keepdim=True).expand_as(maps)
     return maps
 
 
-def _film_map(store: FrameStore, video: int) -> Tensor:
+def _film_map(store: FrameStore, video: int, end: int) -> Tensor:
     """A of a whole film (T = its length), summed frame by frame so that no film needs to fit into memory."""
-    first, last = int(store.offsets[video]), int(store.offsets[video + 1])
+    first = int(store.offsets[video])
+    last = first + end
     alpha = adl.rank_pooling_weights(last - first)
     pooled = np.zeros(store.frames.shape[1:], np.float64)
     for weight, frame in zip(alpha.tolist(), store.frames[first:last], strict=True):

@@ -15,12 +15,14 @@ from pathlib import Path
 from types import FrameType
 
 import torch
+from rich.markup import escape
 
+from vadfast.atomic import atomic_file
 from vadfast.cli import talk
 from vadfast.data.clips import ClipSampler, prefetch
 from vadfast.data.datasets import Dataset
 from vadfast.data.holdout import n_trained
-from vadfast.data.store import FrameStore, open_store
+from vadfast.data.store import open_store
 from vadfast.errors import TrainingError, UsageError
 from vadfast.models.registry import CONFIG_FILE, MODEL_FILE, input_spec
 from vadfast.progress import steps
@@ -48,8 +50,15 @@ def train(config: RunConfig, dataset: Dataset, run: Path, *, resume: bool) -> bo
         store = open_store(
             dataset.train, spec, progress=lambda n, total: bar.update(n, total=total)
         )
-    sampler = _sampler(config, dataset, store, spec.n_frames)
-    maps = precomputed_maps(config.adl, store, dataset.train, config.mask_folder)
+    lengths = (store.offsets[1:] - store.offsets[:-1]).tolist()
+    ends = [n_trained(length, config.holdout) for length in lengths]
+    sampler = ClipSampler(store, ends, n_frames=spec.n_frames, batch=config.batch, seed=config.seed)
+    if not len(sampler.starts):
+        raise UsageError(
+            f"--data {dataset.root}: must hold a film of at least {spec.n_frames} frames, the longest has {max(lengths)}; "
+            "give longer video"
+        )
+    maps = precomputed_maps(config.adl, store, dataset.train, config.mask_folder, ends)
     training = ADLTraining(config, maps)
     first = 0
     if resume:
@@ -64,21 +73,9 @@ def train(config: RunConfig, dataset: Dataset, run: Path, *, resume: bool) -> bo
     done = _steps(config, training, sampler, run, first)
     if done < config.steps:
         talk.print(
-            f"stopped after step {done:,}; go on with: python -m vadfast.train --out {run} --resume"
+            f"stopped after step {done:,}; go on with: python -m vadfast.train --out {escape(str(run))} --resume"
         )
     return done == config.steps
-
-
-def _sampler(config: RunConfig, dataset: Dataset, store: FrameStore, n_frames: int) -> ClipSampler:
-    lengths = (store.offsets[1:] - store.offsets[:-1]).tolist()
-    ends = [n_trained(length, config.holdout) for length in lengths]
-    sampler = ClipSampler(store, ends, n_frames=n_frames, batch=config.batch, seed=config.seed)
-    if not len(sampler.starts):
-        raise UsageError(
-            f"--data {dataset.root}: must hold a film of at least {n_frames} frames, the longest has {max(lengths)}; "
-            "give longer video"
-        )
-    return sampler
 
 
 def _steps(
@@ -152,9 +149,14 @@ class _Log:
         self._path, self._kept = path, kept
 
     def __enter__(self) -> "_Log":
-        self._file = self._path.open("w", newline="", encoding="utf-8")
+        # The rows of before are safe under the file's name before it is opened to be added to.
+        with (
+            atomic_file(self._path) as temporary,
+            temporary.open("w", newline="", encoding="utf-8") as file,
+        ):
+            csv.writer(file).writerows([self._columns, *self._kept])
+        self._file = self._path.open("a", newline="", encoding="utf-8")
         self._writer = csv.writer(self._file)
-        self._writer.writerows([self._columns, *self._kept])
         return self
 
     def __exit__(self, *_: object) -> None:
