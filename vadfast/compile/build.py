@@ -64,12 +64,29 @@ def build_bundle(run: Path, out: Path, options: Options | None = None) -> Report
 
 
 def _build(plan: Plan, folder: Path) -> Report:
-    model, options = plan.model, plan.options
+    model = plan.model
     runs = _read_runs(plan)
     talk.print(f"exporting {model.method} ({_size_words(plan)}) to ONNX")
     heatmap = export_onnx(model.scorer, model.input, folder / "model.onnx")
-    workshop = Workshop(model.scorer, model.input, plan.run, folder, options.threads)
+    workshop = Workshop(model.scorer, model.input, plan.run, folder, plan.options.threads)
     candidates = make_candidates(plan, workshop)
+    try:
+        return _decide(plan, folder, runs, heatmap, candidates)
+    finally:
+        for candidate in candidates:
+            if candidate.engine is not None:
+                candidate.engine.close()
+
+
+def _decide(
+    plan: Plan,
+    folder: Path,
+    runs: Sequence[Run],
+    heatmap: tuple[int, int],
+    candidates: Sequence[Candidate],
+) -> Report:
+    """Races and gates the candidates, calibrates with the winner, and writes the bundle."""
+    model, options = plan.model, plan.options
     running = [c for c in candidates if c.engine is not None]
     eager = next(c for c in running if c.backend.name == "eager")
 
@@ -103,9 +120,6 @@ def _build(plan: Plan, folder: Path) -> Report:
     golden = choose_golden(runs, truth.components, median_ms=shipped[0].median_ms)
     manifest = _manifest(plan, heatmap, calibration, alert, shipped, gate, rows)
     sealed = _write(plan, manifest, folder, shipped, golden)
-    for candidate in running:
-        assert candidate.engine is not None
-        candidate.engine.close()
     return Report(
         bundle=plan.out,
         eager_ms=eager.median_ms,
