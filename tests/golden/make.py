@@ -9,6 +9,7 @@ import platform
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -21,7 +22,10 @@ from vadfast.runtime.engine import cpu_features
 HERE = Path(__file__).parent
 BUNDLE, FILM = HERE / "adl-tiny.vad.zip", HERE / "film.npz"
 SCORES, ORIGIN = HERE / "scores.jsonl", HERE / "origin.json"
-FILM_SEED, N_FRAMES, SHRINK = 41, 36, 5
+FILM_SEED, N_FRAMES, SHRINK = 41, 48, 5
+KNOCKED = range(
+    16, 26
+)  # frames in which something strikes the camera, so that the film holds one event
 MODEL = "--image-size 32 --width 4 --batch 8 --adversarial 0 --learning-rate 2e-3 --steps 600"
 
 
@@ -35,8 +39,7 @@ def write_frames(folder: Path) -> Path:
 
 def main() -> None:
     """Films, trains, compiles and scores; the run's own folder is not kept."""
-    made = synthetic.film(FILM_SEED, N_FRAMES, anomaly="cyclist")
-    np.savez_compressed(FILM, frames=np.stack([m.image[::SHRINK, ::SHRINK] for m in made]))
+    np.savez_compressed(FILM, frames=np.stack(list(_golden_film())))
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch)
         for i in range(2):
@@ -52,6 +55,12 @@ def main() -> None:
         "versions": {p: version(p) for p in ("torch", "openvino", "onnxruntime", "numpy")},
     }
     ORIGIN.write_text(json.dumps(origin, indent=1) + "\n")
+
+
+def _golden_film() -> Iterator[np.ndarray]:
+    for t, made in enumerate(synthetic.film(FILM_SEED, N_FRAMES)):
+        small = made.image[::SHRINK, ::SHRINK]
+        yield np.roll(small, 4 * (-1) ** t, axis=1) if t in KNOCKED else small
 
 
 def _run(command: str) -> None:
