@@ -38,7 +38,7 @@ def _bilinear(image: np.ndarray) -> np.ndarray:
         return matrix
 
     rows, columns = weights(image.shape[0]), weights(image.shape[1])
-    return np.einsum("ih,hwc,jw->ijc", rows, image.astype(np.float64), columns)
+    return np.einsum("ih,hwc,jw->ijc", rows, image.astype(np.float64), columns, optimize=True)
 
 
 def _open(width: int, height: int, stack: ExitStack) -> Field:
