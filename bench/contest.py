@@ -68,23 +68,26 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A provider must be ``at_least`` times as fast as the reference, and not slower than ``rival`` beyond the noise."""
+    """A provider must be ``at_least`` times as fast as the reference, and not slower than any of ``rivals`` beyond the noise."""
 
     at_least: float
-    rival: str
+    rivals: tuple[str, ...]
 
     def words(self, reference: str) -> str:
         """How rows say it."""
-        return f">= {self.at_least:g}x {reference}, not slower than {self.rival}"
+        return f">= {self.at_least:g}x {reference}, not slower than {' or '.join(self.rivals)}"
 
     def judge(self, name: str, reference: str, timings: Mapping[str, Timing]) -> dict[str, Any]:
         """Returns the ``target``, ``met`` and ``note`` of the provider's row."""
         factor, _, _ = ratio(timings[reference], timings[name])
-        middle, lo, hi = ratio(timings[self.rival], timings[name])
+        against = {rival: ratio(timings[rival], timings[name]) for rival in self.rivals}
         return {
             "target": self.words(reference),
-            "met": bool(factor >= self.at_least and hi >= 1),
-            "note": f"{middle:.2f}x [{lo:.2f}, {hi:.2f}] {self.rival}",
+            "met": bool(factor >= self.at_least and all(hi >= 1 for _, _, hi in against.values())),
+            "note": "; ".join(
+                f"{middle:.2f}x [{lo:.2f}, {hi:.2f}] {rival}"
+                for rival, (middle, lo, hi) in against.items()
+            ),
         }
 
 
@@ -159,7 +162,7 @@ class Contest:
     def _values(self, name: str, timings: Mapping[str, Timing]) -> dict[str, Any]:
         values = _values(timings[name], timings.get(self.reference), self.reference)
         target = self.targets.get(name)
-        if target is not None and {target.rival, self.reference} <= timings.keys():
+        if target is not None and {*target.rivals, self.reference} <= timings.keys():
             values |= target.judge(name, self.reference, timings)
         if self.cost is not None and not is_tiny():
             values |= self.cost.values(timings[name].median_ms)

@@ -21,6 +21,7 @@ _FLAGS = ("avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni", "bf16", "amx_tile
 _PACKAGES = (
     "torch",
     "triton",
+    "mnn",
     "onnxruntime",
     "openvino",
     "numpy",

@@ -52,13 +52,13 @@ def test_only_what_is_right_is_timed() -> None:
 
 @pytest.mark.parametrize(("at_least", "rival", "met"), [(1.5, "slow", True), (9, "slow", False)])
 def test_a_target_is_met_or_missed(at_least: float, rival: str, met: bool) -> None:
-    row = _contest(fast=Target(at_least, rival)).run(rounds=3)["fast"][0]
+    row = _contest(fast=Target(at_least, (rival,))).run(rounds=3)["fast"][0]
     assert row.met is met
     assert row.target == f">= {at_least:g}x slow, not slower than slow"
 
 
 def test_slower_than_its_rival_misses() -> None:
-    assert _contest(slow=Target(1.0, "fast")).run(rounds=3)["slow"][0].met is False
+    assert _contest(slow=Target(1.0, ("fast",))).run(rounds=3)["slow"][0].met is False
 
 
 def test_the_interval_holds_the_ratio_and_pairs_rounds() -> None:

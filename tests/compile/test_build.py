@@ -27,6 +27,7 @@ from vadfast.runtime.score import run_chain
 from vadfast.runtime.session import raw_scores
 from vadfast.train.config import RunConfig
 
+SHIP = Options().ship
 QUICK = Options(rounds=3, gate_windows=48)
 
 
@@ -97,6 +98,7 @@ def test_the_bundle_opens_runs_and_holds_what_the_report_says(run: Path, tmp_pat
     assert set(rows) == {
         ("eager", "fp32"),
         ("inductor", "fp32"),
+        ("mnn", "fp32"),
         ("onnxruntime", "fp32"),
         ("openvino", "fp32"),
         ("openvino", "bf16"),
@@ -111,8 +113,8 @@ def test_the_bundle_opens_runs_and_holds_what_the_report_says(run: Path, tmp_pat
     bundle = open_bundle(out)
     medians = [artefact.median_ms for artefact in bundle.manifest.artefacts]
     assert medians == sorted(medians)
-    assert {a.backend for a in bundle.manifest.artefacts} == {"openvino", "onnxruntime"}
-    for backend in ("openvino", "onnxruntime"):
+    assert {a.backend for a in bundle.manifest.artefacts} == set(SHIP)
+    for backend in SHIP:
         open_engine(bundle, backend=backend).close()  # runs the golden self-test
     assert bundle.manifest.gate["labels"] == "labels made"
     assert report.gate["n_labelled"] == 24
@@ -140,12 +142,12 @@ def test_the_threshold_comes_from_the_held_out_frames_and_the_winner(
 
 @pytest.mark.usefixtures("no_inductor")
 @pytest.mark.parametrize(
-    ("fast", "slow"), [("openvino", "onnxruntime"), ("onnxruntime", "openvino")]
+    "order", [("openvino", "onnxruntime", "mnn"), ("mnn", "openvino", "onnxruntime")]
 )
 def test_the_fastest_is_first_whichever_it_is(
-    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fast: str, slow: str
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, order: tuple[str, ...]
 ) -> None:
-    ms = {fast: 1.0, slow: 2.0, "eager": 0.1}
+    ms = {"eager": 0.1} | {backend: 1.0 + i for i, backend in enumerate(order)}
 
     def race(engines: list[SimpleNamespace], *_: object, **__: object) -> list[Timing]:
         return [Timing(ms[e.backend], ms[e.backend], ms[e.backend], ()) for e in engines]
@@ -153,8 +155,9 @@ def test_the_fastest_is_first_whichever_it_is(
     monkeypatch.setattr(build_module, "race", race)
     report = build_bundle(run, tmp_path / "a.vad", QUICK)
     # Eager is faster still, but was not asked for and needs torch.
-    assert [a.backend for a in open_bundle(tmp_path / "a.vad").manifest.artefacts] == [fast, slow]
-    row = next(row for row in report.race if row.backend == fast and row.shipped)
+    shipped = open_bundle(tmp_path / "a.vad").manifest.artefacts
+    assert tuple(a.backend for a in shipped) == order
+    row = next(row for row in report.race if row.backend == order[0] and row.shipped)
     assert row.reason == "ships first, the fastest that passed"
 
 
@@ -164,7 +167,8 @@ def test_one_that_fails_the_gate_does_not_ship(
 ) -> None:
     _spoil(monkeypatch, lambda backend: backend == "onnxruntime")
     report = build_bundle(run, tmp_path / "a.vad", QUICK)
-    assert [a.backend for a in open_bundle(tmp_path / "a.vad").manifest.artefacts] == ["openvino"]
+    shipped = {a.backend for a in open_bundle(tmp_path / "a.vad").manifest.artefacts}
+    assert shipped == {"openvino", "mnn"}
     row = next(row for row in report.race if row.backend == "onnxruntime")
     assert "fails the gate: psnr is off by 1 dB, allowed 0.01" in row.reason
 
@@ -221,11 +225,7 @@ def test_torch_backends_are_peers_until_asked_for(run: Path, tmp_path: Path) -> 
         run, tmp_path / "a.vad", Options(rounds=3, gate_windows=24, ship=("inductor", "eager"))
     )
     assert {row.backend for row in report.race if row.shipped} == {"inductor", "eager"}
-    peers = [
-        row
-        for row in report.race
-        if row.backend in ("openvino", "onnxruntime") and row.precision == "fp32"
-    ]
+    peers = [row for row in report.race if row.backend in SHIP and row.precision == "fp32"]
     assert all(row.median_ms is not None and not row.shipped for row in peers)
     bundle = open_bundle(tmp_path / "a.vad")
     assert {a.backend for a in bundle.manifest.artefacts} == {"inductor", "eager"}
@@ -316,7 +316,7 @@ def test_a_dry_run_writes_nothing(
     [
         (
             Options(ship=("tensorrt",)),
-            "--ship: must be among eager, inductor, onnxruntime, openvino, got 'tensorrt'",
+            "--ship: must be among eager, inductor, mnn, onnxruntime, openvino, got 'tensorrt'",
         ),
         (Options(ship=()), "--ship: .* got 'nothing'"),
         (Options(precision="fp16"), "--precision: must be among auto, fp32, bf16, got 'fp16'"),
@@ -371,4 +371,4 @@ def test_a_peer_that_cannot_be_built_is_a_row_with_its_reason(
         "cannot be built here: AssertionError",
     )
     assert row.median_ms is None
-    assert {r.backend for r in report.race if r.shipped} == {"openvino", "onnxruntime"}
+    assert {r.backend for r in report.race if r.shipped} == set(SHIP)

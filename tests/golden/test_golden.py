@@ -18,7 +18,7 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-@pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
+@pytest.mark.parametrize("backend", ["mnn", "openvino", "onnxruntime"])
 def test_every_golden_window_gives_the_sealed_components(backend: str) -> None:
     bundle = open_bundle(BUNDLE)
     artefact = next(a for a in bundle.manifest.artefacts if a.backend == backend)
@@ -28,7 +28,7 @@ def test_every_golden_window_gives_the_sealed_components(backend: str) -> None:
     engine.close()
 
 
-@pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
+@pytest.mark.parametrize("backend", ["mnn", "openvino", "onnxruntime"])
 def test_a_film_gives_the_scores_of_the_machine_that_wrote_the_bundle(
     tmp_path: Path, backend: str
 ) -> None:

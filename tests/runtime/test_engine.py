@@ -2,27 +2,41 @@
 
 import logging
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.tiny_bundle import H, T, W, artefact, make_bundle, manifest_values, reference, seal
+from vadfast.compile.backends import mnn
 from vadfast.errors import BackendError, BundleError, EngineMismatch
 from vadfast.runtime import engine as engine_module
 from vadfast.runtime.bundle import open_bundle
 from vadfast.runtime.engine import open_engine
+from vadfast.runtime.engines.mnn import MNNEngine
 from vadfast.runtime.engines.onnxruntime import ONNXRuntimeEngine
 from vadfast.runtime.engines.openvino import OpenVINOEngine
 from vadfast.runtime.selftest import check_golden, run_windows
 
-ENGINES = [OpenVINOEngine, ONNXRuntimeEngine]
-AnyEngine = type[OpenVINOEngine] | type[ONNXRuntimeEngine]
+ENGINES = [OpenVINOEngine, ONNXRuntimeEngine, MNNEngine]
+AnyEngine = type[OpenVINOEngine] | type[ONNXRuntimeEngine] | type[MNNEngine]
 
 
 @pytest.fixture(scope="module")
 def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_bundle(tmp_path_factory.mktemp("bundle") / "tiny.vad")
+
+
+def _model(pristine: Path, kind: AnyEngine) -> Path:
+    """The model as ``kind`` reads it."""
+    if kind is not MNNEngine:
+        return pristine / "model.onnx"
+    converted = pristine.parent / "model.mnn"
+    if not converted.exists():
+        mnn.convert(pristine / "model.onnx", converted)
+    return converted
 
 
 @pytest.fixture
@@ -37,7 +51,7 @@ def _windows(n: int, seed: int = 1) -> np.ndarray:
 @pytest.mark.parametrize("kind", ENGINES)
 @pytest.mark.parametrize("batch", [1, 3])
 def test_engine_equals_the_model_by_hand(pristine: Path, kind: AnyEngine, batch: int) -> None:
-    engine = kind.load(pristine / "model.onnx", precision="fp32", batch=batch, threads=1)
+    engine = kind.load(_model(pristine, kind), precision="fp32", batch=batch, threads=1)
     frames = _windows(batch)
     outputs = engine(frames)
     components, heatmap = reference(frames)
@@ -51,7 +65,7 @@ def test_engine_equals_the_model_by_hand(pristine: Path, kind: AnyEngine, batch:
 def test_outputs_are_copies_that_the_next_call_does_not_change(
     pristine: Path, kind: AnyEngine
 ) -> None:
-    engine = kind.load(pristine / "model.onnx", precision="fp32", batch=1)
+    engine = kind.load(_model(pristine, kind), precision="fp32", batch=1)
     first = engine(_windows(1, seed=1))
     kept = first.components.copy(), first.heatmap.copy()
     engine(_windows(1, seed=2))
@@ -63,7 +77,7 @@ def test_outputs_are_copies_that_the_next_call_does_not_change(
 
 @pytest.mark.parametrize("kind", ENGINES)
 def test_frames_that_do_not_fit_are_refused(pristine: Path, kind: AnyEngine) -> None:
-    engine = kind.load(pristine / "model.onnx", precision="fp32", batch=2)
+    engine = kind.load(_model(pristine, kind), precision="fp32", batch=2)
     with pytest.raises(ValueError, match=r"must be uint8 \[2, 5, 16, 24, 3\], got uint8 \[1,"):
         engine(_windows(1))
     with pytest.raises(ValueError, match="got float32"):
@@ -81,11 +95,12 @@ def test_a_model_that_is_none_is_a_backend_error(
 
 
 @pytest.mark.parametrize(
-    ("kind", "precision"), [(OpenVINOEngine, "int8"), (ONNXRuntimeEngine, "bf16")]
+    ("kind", "precision"),
+    [(OpenVINOEngine, "int8"), (ONNXRuntimeEngine, "bf16"), (MNNEngine, "bf16")],
 )
 def test_a_precision_runs_or_raises(pristine: Path, kind: AnyEngine, precision: str) -> None:
     with pytest.raises(BackendError, match=f"got '{precision}'"):
-        kind.load(pristine / "model.onnx", precision=precision, batch=1)
+        kind.load(_model(pristine, kind), precision=precision, batch=1)
 
 
 def test_openvino_runs_bf16_only_where_the_cpu_has_it(pristine: Path) -> None:
@@ -205,3 +220,19 @@ def test_bf16_is_a_cpu_feature_by_either_instruction_set(
         monkeypatch.setattr(Path, "read_text", lambda *_, text=text, **__: text)
         engine_module.cpu_features.cache_clear()
         assert ("bf16" in engine_module.cpu_features()) is expected
+
+
+def test_mnn_leaves_stdout_to_the_scores(pristine: Path) -> None:
+    # Its import prints by C's stdio, which keeps what it prints to a pipe until the process ends.
+    script = f"""
+import os
+from pathlib import Path
+from vadfast.runtime.engines.mnn import MNNEngine
+print("before")
+engine = MNNEngine.load(Path({str(_model(pristine, MNNEngine))!r}), precision="fp32", batch=1)
+print("after")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "before\nafter\n"

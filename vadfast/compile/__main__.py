@@ -31,9 +31,9 @@ def command(
     ship: Annotated[
         str,
         typer.Option(
-            help="What may ship: openvino, onnxruntime, inductor, eager (the last two need torch)."
+            help="What may ship: mnn, openvino, onnxruntime, inductor, eager (the last two need torch)."
         ),
-    ] = "openvino,onnxruntime",
+    ] = "mnn,openvino,onnxruntime",
     rounds: Annotated[int, typer.Option(min=3, help="Rounds of the race.")] = 15,
     gate_windows: Annotated[
         int, typer.Option(min=24, help="Real windows that the gate compares with eager float32.")

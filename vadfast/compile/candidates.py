@@ -76,8 +76,8 @@ def make_candidates(plan: Plan, workshop: Workshop) -> list[Candidate]:
 def choose(candidates: Sequence[Candidate]) -> list[Candidate]:
     """Everything that may ship and passed, fastest first: the runtime takes the first that the machine at hand can run.
 
-    So a bf16 winner is followed by the best fp32 one, for a CPU without bf16, and OpenVINO by ONNX Runtime where only one of
-    them is installed; both read the same model.onnx, so the second costs nothing.
+    So a bf16 winner is followed by the best fp32 one, for a CPU without bf16, and one library by another where only one of them
+    is installed. OpenVINO and ONNX Runtime read the same model.onnx; MNN's file holds the weights once more.
     """
     return sorted((c for c in candidates if c.may_ship and c.passed), key=lambda c: c.median_ms)
 

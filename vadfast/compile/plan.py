@@ -30,7 +30,7 @@ class Options:
     precision: str = "auto"
     calibrate: Path | None = None
     data: Path | None = None
-    ship: tuple[str, ...] = ("openvino", "onnxruntime")
+    ship: tuple[str, ...] = ("mnn", "openvino", "onnxruntime")
     rounds: int = 15
     gate_windows: int = 96
     threads: int | None = None

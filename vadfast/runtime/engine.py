@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 # Backend name -> "module:class". Strings, because the last two need torch and are imported only
 # when one of them is chosen.
 ENGINES = {
+    "mnn": "vadfast.runtime.engines.mnn:MNNEngine",
     "openvino": "vadfast.runtime.engines.openvino:OpenVINOEngine",
     "onnxruntime": "vadfast.runtime.engines.onnxruntime:ONNXRuntimeEngine",
     "inductor": "vadfast.compile.backends.inductor:InductorEngine",

@@ -106,7 +106,7 @@ class AlertRule(_Record):
 class Artefact(_Record):
     """One way to run the model: a backend, its precision and batch, and the file it loads."""
 
-    backend: str  # "openvino", "onnxruntime", or, only when asked for, "inductor", "eager"
+    backend: str  # "mnn", "openvino", "onnxruntime", or, only when asked for, "inductor", "eager"
     precision: Literal["fp32", "bf16", "fp16", "int8"]
     batch: PositiveInt
     path: str  # relative to the bundle; OpenVINO and ONNX Runtime share model.onnx

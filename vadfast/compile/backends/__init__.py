@@ -53,10 +53,17 @@ def all_backends() -> tuple[Backend, ...]:
     """Returns the backends in the order of the table; ``eager`` is first because all others are compared with it."""
     from vadfast.compile.backends.eager import EagerBackend
     from vadfast.compile.backends.inductor import InductorBackend
+    from vadfast.compile.backends.mnn import MNNBackend
     from vadfast.compile.backends.onnxruntime import ONNXRuntimeBackend
     from vadfast.compile.backends.openvino import OpenVINOBackend
 
-    return (EagerBackend(), InductorBackend(), ONNXRuntimeBackend(), OpenVINOBackend())
+    return (
+        EagerBackend(),
+        InductorBackend(),
+        MNNBackend(),
+        ONNXRuntimeBackend(),
+        OpenVINOBackend(),
+    )
 
 
 def refusal(backend: Backend, precision: Precision) -> str | None:

@@ -1,0 +1,118 @@
+"""MNN on the CPU, float32: its 3x3 convolutions are Winograd's, which need a fraction of the multiplications of the others."""
+
+import ctypes
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from vadfast.errors import BackendError
+from vadfast.runtime.engine import Outputs
+
+_OUTPUTS = ("components", "heatmap")
+
+
+class MNNEngine:
+    """One session with a fixed batch; not for several threads at once.
+
+    The session interface and not MNN's newer modules, because only it lets other Python threads run meanwhile, and decoding
+    is one of them.
+    """
+
+    backend = "mnn"
+    precision = "fp32"
+
+    def __init__(self, interpreter: Any, session: Any, shape: tuple[int, ...]) -> None:
+        """Use ``load``."""
+        self._interpreter, self._session = interpreter, session
+        self._shape = shape
+        self.batch = shape[0]
+
+    @classmethod
+    def load(
+        cls, model_path: Path, *, precision: str, batch: int, threads: int | None = None
+    ) -> Self:
+        """Prepares ``model_path`` (converted from model.onnx at compile time) for this CPU.
+
+        Raises:
+            BackendError: MNN is absent, ``precision`` is not fp32, or the model cannot be read.
+        """
+        with _quiet_stdout():
+            try:
+                import MNN
+            except ImportError as error:
+                raise BackendError(f"MNN cannot be imported ({error}); pip install MNN") from error
+        if precision != "fp32":
+            raise BackendError(f"precision must be fp32 on the CPU of MNN, got {precision!r}")
+        options = {
+            "backend": "CPU",
+            "precision": "normal",  # float32 on x86; "low" would be half precision where there is any
+            "numThread": threads or len(os.sched_getaffinity(0)),
+            "saveTensors": _OUTPUTS,
+        }
+        # Its errors share no base but Exception, and come from a compiled module.
+        try:
+            interpreter = MNN.Interpreter(str(model_path))
+            session = interpreter.createSession(options)
+            frames = interpreter.getSessionInput(session, "frames")
+            shape = (batch, *(int(size) for size in frames.getShape()[1:]))
+            interpreter.resizeTensor(frames, shape)
+            interpreter.resizeSession(session)
+        except Exception as error:
+            raise BackendError(f"mnn cannot read {model_path}: {error}") from error
+        return cls(interpreter, session, shape)
+
+    def __call__(self, frames: npt.NDArray[np.uint8]) -> Outputs:
+        """Scores ``frames`` uint8 [batch, T, H, W, 3]."""
+        if frames.dtype != np.uint8 or frames.shape != self._shape:
+            raise ValueError(
+                f"frames must be uint8 {list(self._shape)}, got {frames.dtype} {list(frames.shape)}"
+            )
+        import MNN
+
+        order = MNN.Tensor_DimensionType_Caffe  # the axes as they are, no channels to reorder
+        host = MNN.Tensor(self._shape, MNN.Halide_Type_Uint8, np.ascontiguousarray(frames), order)
+        self._interpreter.getSessionInput(self._session, "frames").copyFrom(host)
+        self._interpreter.runSession(self._session)
+        results = []
+        for name in _OUTPUTS:
+            output = self._interpreter.getSessionOutput(self._session, name)
+            shape = output.getShape()
+            host = MNN.Tensor(shape, MNN.Halide_Type_Float, np.zeros(shape, np.float32), order)
+            output.copyToHostTensor(host)
+            # The array is a view of memory that goes with ``host``.
+            results.append(np.array(host.getNumpyData(), np.float32).reshape(shape))
+        return Outputs(*results)
+
+    def close(self) -> None:
+        """Gives the session back."""
+        self._session = self._interpreter = None
+
+
+@contextmanager
+def _quiet_stdout() -> Iterator[None]:
+    """MNN prints what the CPU supports when it is imported, by C's printf to stdout; that belongs to the scores."""
+    if "MNN" in sys.modules:
+        yield
+        return
+    try:
+        kept = os.dup(1)
+    except OSError:  # there is no stdout to keep clean
+        yield
+        return
+    sys.stdout.flush()
+    flush = ctypes.CDLL(None).fflush  # what C holds back must be out before stdout is ours again
+    flush(None)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+    try:
+        yield
+    finally:
+        flush(None)
+        os.dup2(kept, 1)
+        os.close(kept)
