@@ -1,7 +1,7 @@
 """``python -m bench report``: docs/benchmarks.md and the table in the README, from the committed rows and nothing else.
 
-Missed targets stand first, each with its reason (``bench/misses.toml``); a miss without a reason is an error, so that none
-can be forgotten, and a reason without a miss is one too.
+Missed targets stand first, each with its reason (``bench/misses.toml``); where there is none yet the document says so, and the
+tests refuse to have that committed.
 """
 
 import json
@@ -16,6 +16,7 @@ from vadfast.errors import UsageError
 REPOSITORY = Path(__file__).parents[1]
 DOCUMENT, README = REPOSITORY / "docs" / "benchmarks.md", REPOSITORY / "README.md"
 MISSES = Path(__file__).parent / "misses.toml"
+NO_REASON = "No reason is given yet (bench/misses.toml)."
 PUBLISHED = Path(__file__).parent / "published.toml"
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 
@@ -24,7 +25,7 @@ def report_texts() -> dict[Path, str]:
     """Returns what docs/benchmarks.md and README.md should say by the rows that are there.
 
     Raises:
-        UsageError: there are no rows, a miss has no reason, or the README has no place for the table.
+        UsageError: there are no rows, or the README has no place for the table.
     """
     devices = {folder: _rows_of(folder) for folder in sorted(ROOT.iterdir()) if folder.is_dir()}
     devices = {folder: rows for folder, rows in devices.items() if rows}
@@ -59,11 +60,7 @@ def _rows_of(folder: Path) -> list[Row]:
 
 def _missed(rows: Iterable[Row]) -> list[tuple[Row, str]]:
     reasons: dict[str, str] = tomllib.loads(MISSES.read_text(encoding="utf-8"))
-    missed = {_name(row): row for row in rows if row.met is False}
-    for name in missed.keys() ^ reasons.keys():
-        what = "is missed and has no reason" if name in missed else "is met or not measured"
-        raise UsageError(f"{MISSES}: {name!r} {what}; add or delete its line")
-    return [(row, reasons[name]) for name, row in missed.items()]
+    return [(row, reasons.get(_name(row), NO_REASON)) for row in rows if row.met is False]
 
 
 def _name(row: Row) -> str:

@@ -18,7 +18,8 @@ from bench import shapes
 from bench.bundles import make_bundle
 from bench.conftest import Desk
 from bench.suites.test_engines import scorer_of, spec_of, windows_of
-from vadfast.compile.backends import Workshop
+from vadfast.compile.backends import Backend, Workshop
+from vadfast.compile.backends.mnn import MNNBackend
 from vadfast.compile.backends.openvino import OpenVINOBackend
 from vadfast.compile.export import export_onnx
 from vadfast.compile.gate import BOUNDS
@@ -43,11 +44,11 @@ def _gflop(network: shapes.Network) -> float:
     return float(counter.get_total_flops()) / 1e9
 
 
-def _engine(network: shapes.Network, batch: int, folder: Path) -> Engine:
+def _engine(backend: Backend, network: shapes.Network, batch: int, folder: Path) -> Engine:
     folder.mkdir(parents=True, exist_ok=True)
     scorer, spec = scorer_of(network), spec_of(network)
     export_onnx(scorer, spec, folder / "model.onnx")
-    return OpenVINOBackend().build(Workshop(scorer, spec, folder, folder), "fp32", batch)
+    return backend.build(Workshop(scorer, spec, folder, folder), "fp32", batch)
 
 
 def _call(engine: Engine, window: np.ndarray, _: int) -> object:
@@ -62,24 +63,27 @@ def _error_db(engine: Engine, network: shapes.Network, window: np.ndarray) -> fl
 
 @pytest.mark.parametrize("axis", ["resolution", "batch"])
 def test_growth(axis: str, desk: Desk, tmp_path: Path) -> None:
-    """OpenVINO float32 at width 16: resolution at batch 1, batch at 128 px."""
+    """Float32 at width 16, on both engines that ship first somewhere: resolution at batch 1, batch at 128 px."""
     sizes = [(s, 1) for s in SIZES] if axis == "resolution" else [(128, b) for b in BATCHES]
+    cases = [(backend, *size) for backend in (MNNBackend(), OpenVINOBackend()) for size in sizes]
     rounds = 3 if desk.quick else 15
     calls: list[Callable[[int], object]] = []
     rows: list[dict[str, Any]] = []
     with ExitStack() as stack:
-        for size, batch in sizes:
+        for backend, size, batch in cases:
             network = replace(shapes.ADL_SMALL, name=f"adl-{size}", image_size=size)
-            engine = _engine(network, batch, tmp_path / f"{size}-{batch}")
+            engine = _engine(backend, network, batch, tmp_path / f"{size}-{batch}")
             stack.callback(engine.close)
             window = windows_of(network)[0].repeat(batch, axis=0)
             error = _error_db(engine, network, window)
             bound = BOUNDS["fp32"].score_error["dB"]
-            assert error <= bound, f"{size} px, batch {batch}: off by {error} dB, allowed {bound}"
+            assert error <= bound, (
+                f"{backend.name}, {size} px, batch {batch}: off by {error} dB, allowed {bound}"
+            )
             calls.append(partial(_call, engine, window))
             rows.append(
                 {
-                    "provider": f"openvino, {size}x{size}, batch {batch}",
+                    "provider": f"{backend.name}, {size}x{size}, batch {batch}",
                     "dtype": "fp32",
                     "shape": network.words(batch),
                     "gflop": float(f"{batch * _gflop(network):.4g}"),
@@ -88,7 +92,7 @@ def test_growth(axis: str, desk: Desk, tmp_path: Path) -> None:
             )
         with steps(f"scaling with {axis}", len(calls) * (rounds + 1)) as bar:
             timings = alternate(calls, rounds=rounds, steps=bar)
-    for row, (_, batch), timing in zip(rows, sizes, timings, strict=True):
+    for row, (_, _, batch), timing in zip(rows, cases, timings, strict=True):
         q20, q80 = np.quantile(timing.round_ms, [0.2, 0.8])
         ms = timing.median_ms
         row |= {"median_ms": round(ms, 3), "q20_ms": round(q20, 3), "q80_ms": round(q80, 3)}

@@ -1,6 +1,7 @@
 """Result rows: kept whole, replaced by case, compared by what noise allows."""
 
 import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 
 from bench.compare import compare
 from bench.plot import plot_results
-from bench.report import ratio_words, report_texts, value_words
+from bench.report import MISSES, ratio_words, report_texts, value_words
 from bench.results import ROOT, Row, read_rows, write_rows
 from vadfast.cli import exit_code_of
 from vadfast.errors import UsageError
@@ -117,6 +118,17 @@ def test_plots_are_drawn_from_rows_alone(tmp_path: Path) -> None:
 def test_the_published_report_is_what_the_rows_say() -> None:
     for path, text in report_texts().items():
         assert path.read_text() == text, f"{path.name} is stale: run python -m bench report"
+
+
+def test_every_miss_has_its_reason_and_every_reason_its_miss() -> None:
+    missed = {
+        f"{row.device}: {row.case}: {row.provider}"
+        for file in ROOT.glob("*/*.json")
+        if file.name != "machine.json"
+        for row in read_rows(file)
+        if row.met is False
+    }
+    assert tomllib.loads(MISSES.read_text()).keys() == missed
 
 
 def test_published_rows_are_verified_or_say_why_not() -> None:
