@@ -11,7 +11,7 @@ from bench.shapes import Network
 from vadfast.data import synthetic
 from vadfast.errors import VadfastError
 
-_N_FRAMES = 70
+_N_FRAMES = 200
 
 
 def make_bundle(network: Network, folder: Path) -> Path:

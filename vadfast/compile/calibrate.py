@@ -52,6 +52,15 @@ def score_normal(
     return parts
 
 
+def check_length(n_frames: int, source: str) -> None:
+    """Raises UsageError where ``n_frames`` scored frames of ``source`` are too few for a threshold."""
+    if n_frames < MIN_FRAMES:
+        raise UsageError(
+            f"--calibrate: must give at least {MIN_FRAMES} scored frames of normal video, got {n_frames} from {source}; "
+            "give a folder of longer normal video, or train with a larger held-out part"
+        )
+
+
 def calibrate(
     parts: Sequence[npt.NDArray[np.float32]],
     components: Sequence[Component],
@@ -65,11 +74,7 @@ def calibrate(
         UsageError: too few frames, or a component that does not vary.
     """
     n = sum(len(part) for part in parts)
-    if n < MIN_FRAMES:
-        raise UsageError(
-            f"--calibrate: must give at least {MIN_FRAMES} scored frames of normal video, got {n} from {source}; "
-            "give a folder of longer normal video, or train with a larger held-out part"
-        )
+    check_length(n, source)
     found = statistics(np.concatenate(parts), components)
     draft = Calibration(source=source, n_frames=n, components=found, score_quantiles={})
     scores = np.concatenate([run_chain(causal_chain, components, part, draft) for part in parts])

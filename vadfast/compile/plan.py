@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from vadfast.cli import talk
 from vadfast.compile.backends import PRECISIONS, all_backends, refusal
+from vadfast.compile.calibrate import check_length
 from vadfast.compile.windows import PlannedRun, Tail, plan_runs
 from vadfast.data.datasets import Dataset, Video, load_dataset
 from vadfast.errors import UsageError
@@ -108,7 +109,11 @@ def plan_build(run: Path, out: Path, options: Options) -> Plan:
     normal, normal_words = _normal(model, own, options.calibrate)
     labelled, labels_words = _labelled(own, options.data)
     runs = plan_runs(labelled, normal, window=model.input.n_frames, n_windows=options.gate_windows)
-    return Plan(run, out, options, model, normal, normal_words, labels_words, tuple(runs))
+    plan = Plan(run, out, options, model, normal, normal_words, labels_words, tuple(runs))
+    if all(tail.n_frames is not None for tail in normal):
+        # What calibration would refuse after minutes of building and racing is refused now.
+        check_length(plan.n_normal_frames, normal_words)
+    return plan
 
 
 def _own_dataset(model: "TrainedModel") -> Dataset | None:
