@@ -7,7 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
-import cv2
 import numpy as np
 import pytest
 
@@ -346,12 +345,11 @@ def test_too_short_normal_video_is_refused_before_anything_is_built(
         raise AssertionError("built")
 
     monkeypatch.setattr(build_module, "export_onnx", never)
-    folder = tmp_path / "normal"
-    folder.mkdir()
-    for i, frame in enumerate(film(20, seed=0)):
-        cv2.imwrite(str(folder / f"{i:03}.png"), frame)
-    with pytest.raises(UsageError, match="at least 50 scored frames of normal video, got 18"):
-        build_bundle(run, tmp_path / "a.vad", Options(calibrate=folder))
+    monkeypatch.setattr(
+        "vadfast.data.holdout.held_out", lambda own, _: [(video, 190) for video in own.train]
+    )
+    with pytest.raises(UsageError, match="at least 50 scored frames of normal video, got 16"):
+        build_bundle(run, tmp_path / "a.vad", QUICK)
 
 
 def _spoil(monkeypatch: pytest.MonkeyPatch, which: Callable[[str], bool]) -> None:
