@@ -19,10 +19,10 @@ import numpy as np
 import pytest
 
 from bench.cost import Cost
-from bench.device import is_tiny
+from bench.device import clock, is_tiny
 from bench.machine import is_busy, load_average, this_machine
 from bench.results import Row
-from vadfast.compile.race import Timing, alternate, ratio
+from vadfast.compile.race import Timing, alternate, ratio, wall_clock
 from vadfast.progress import steps
 
 
@@ -139,7 +139,10 @@ class Contest:
                     failed[name] = f"wrong, so not timed: {checks[name].words()}"
             racing = {n: p for n, p in opened.providers.items() if n not in failed}
             with steps(self.case, len(racing) * (rounds + 1)) as bar:
-                timed = alternate([p.call for p in racing.values()], rounds=rounds, steps=bar)
+                turn = clock() if self.device() == "cuda" else wall_clock
+                timed = alternate(
+                    [p.call for p in racing.values()], rounds=rounds, steps=bar, clock=turn
+                )
         timings = dict(zip(racing, timed, strict=True))
         results: Results = {}
         for name, reason in failed.items():

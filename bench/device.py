@@ -1,4 +1,4 @@
-"""Where operators and training steps are measured: the GPU if torch finds one, else the CPU; and how tiny a dry run makes them."""
+"""Where operators and training steps are measured, by which clock, and how tiny a dry run makes them: the GPU if torch finds one."""
 
 import os
 from collections.abc import Callable
@@ -8,12 +8,15 @@ from typing import Any
 import torch
 
 from bench.shapes import Shape
+from vadfast.compile.race import Call, Clock, wall_clock
 
 Function = Callable[..., Any]
 
 # Sizes that stay what they are in a dry run: everything else becomes small enough for Triton's interpreter.
 _KEPT = ("B", "T", "D", "M", "cell")
 _TINY_SIDE = 16
+_HEAD_START_CYCLES = 20_000_000  # about 10 ms
+_MOST_COPIES = 64
 
 
 def device() -> torch.device:
@@ -38,6 +41,38 @@ def shrunk(shape: Shape) -> Shape:
 def compiled(function: Function) -> Function:
     """``function`` through torch.compile; a dry run tests the capture and spares the minutes of code generation."""
     return torch.compile(function, fullgraph=True, backend="eager" if is_tiny() else "inductor")
+
+
+def clock() -> Clock:
+    """How a turn is timed where the providers run on ``device()``: by the wall, or on the GPU by its own events.
+
+    A GPU's turn is queued while the GPU is kept waiting, so that its time is the kernels' and not that of Python, which a CUDA
+    graph or a fused model would hide. Calls must therefore not wait for their result.
+    """
+    return cuda_events if device().type == "cuda" else wall_clock
+
+
+def cuda_events(call: Call, first: int, n_calls: int) -> float:
+    """Like ``wall_clock``, between two CUDA events."""
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    torch.cuda._sleep(_HEAD_START_CYCLES)
+    start.record()
+    for i in range(first, first + n_calls):
+        call(i)
+    end.record()
+    end.synchronize()
+    return float(start.elapsed_time(end)) / n_calls
+
+
+def n_copies(n_bytes: int) -> int:
+    """How many sets of inputs of ``n_bytes`` the calls rotate through, so that a GPU does not find them in its cache.
+
+    One on the CPU: the shapes of these models exceed its caches by themselves.
+    """
+    if device().type != "cuda":
+        return 1
+    cache = torch.cuda.get_device_properties(device()).L2_cache_size
+    return min(_MOST_COPIES, 1 + 2 * cache // max(n_bytes, 1))
 
 
 def wait_for_device() -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from bench.child import Factory, peak_mb
 from bench.contest import Check, Field, Provider
 from bench.cost import Cost
-from bench.device import compiled, device, shrunk, wait_for_device
+from bench.device import compiled, device, n_copies, shrunk
 from bench.shapes import Shape
 
 Function = Callable[..., Tensor]
@@ -47,7 +47,8 @@ def open_operator(operator: Operator, shape: Shape, *, backward: bool, factory: 
     torch._dynamo.reset()  # or the shapes before would count against its limit of recompilations
     first = next(iter(operator.providers.values()))
     inputs = _inputs(operator, shape, torch.float32)
-    truth = _call(first, _inputs(operator, shape, torch.float64), backward=backward)(0)
+    truth = _call(first, [_inputs(operator, shape, torch.float64)], backward=backward)(0)
+    rotating = _copies(inputs)
     scale = [max(float(t.abs().max()), 1e-30) for t in truth]
 
     def error(results: Sequence[Tensor]) -> float:
@@ -61,7 +62,7 @@ def open_operator(operator: Operator, shape: Shape, *, backward: bool, factory: 
         if name != plain:
             function = compiled(function)
         try:
-            call = _call(function, inputs, backward=backward)
+            call = _call(function, rotating, backward=backward)
             call(0)
         except RuntimeError as fault:
             # A form that cannot be compiled here, or does not fit, is a row with its reason; anything else is our mistake.
@@ -71,7 +72,7 @@ def open_operator(operator: Operator, shape: Shape, *, backward: bool, factory: 
             continue
         peak = partial(peak_mb, factory, plain, shape, backward) if name == plain else None
         providers[name] = Provider(call, peak_mb=peak if device().type == "cpu" else None)
-    bound = 2 * error(_call(first, inputs, backward=backward)(0)) + _FLOOR
+    bound = 2 * error(_call(first, [inputs], backward=backward)(0)) + _FLOOR
 
     def check(_: str, results: Sequence[Tensor]) -> Check:
         return Check(error(results), bound, "of the largest value")
@@ -84,7 +85,7 @@ def provider_call(
 ) -> Callable[[int], None]:
     """A provider's call for another process: it returns nothing, because tensors are not what is wanted from there."""
     call = _call(
-        operator.providers[provider], _inputs(operator, shape, torch.float32), backward=backward
+        operator.providers[provider], [_inputs(operator, shape, torch.float32)], backward=backward
     )
 
     def silent(i: int) -> None:
@@ -101,30 +102,44 @@ def _inputs(operator: Operator, shape: Shape, dtype: torch.dtype) -> tuple[Any, 
     )
 
 
+def _copies(inputs: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+    """``inputs`` as often as the device's cache asks for; copies hold the same numbers, so every call has the same result."""
+    size = sum(x.numel() * x.element_size() for x in inputs if isinstance(x, Tensor))
+    return [
+        inputs,
+        *(
+            tuple(x.clone() if isinstance(x, Tensor) else x for x in inputs)
+            for _ in range(n_copies(size) - 1)
+        ),
+    ]
+
+
 def _call(
-    function: Function, inputs: tuple[Any, ...], *, backward: bool
+    function: Function, rotating: Sequence[tuple[Any, ...]], *, backward: bool
 ) -> Callable[[int], list[Tensor]]:
     """Forward alone, or forward and backward to every floating-point input; returns the output and the gradients."""
-    leaves = [x for x in inputs if isinstance(x, Tensor) and x.is_floating_point()]
 
-    def forward(_: int) -> list[Tensor]:
+    def forward(i: int) -> list[Tensor]:
         with torch.no_grad():
-            out = function(*inputs)
-        wait_for_device()
-        return [out]
+            return [function(*rotating[i % len(rotating)])]
 
     if not backward:
         return forward
-    for leaf in leaves:
-        leaf.requires_grad_(True)
-    out = function(*inputs)
+    for inputs in rotating:
+        for leaf in _leaves(inputs):
+            leaf.requires_grad_(True)
+    out = function(*rotating[0])
     # The gradient that flows in is made once: it is the benchmark's, not the operator's work.
     grad = torch.linspace(-1, 1, out.numel(), dtype=out.dtype, device=out.device).view_as(out)
 
-    def both(_: int) -> list[Tensor]:
+    def both(i: int) -> list[Tensor]:
+        inputs = rotating[i % len(rotating)]
         out = function(*inputs)
-        gradients = torch.autograd.grad(out, leaves, grad, allow_unused=True)
-        wait_for_device()
+        gradients = torch.autograd.grad(out, _leaves(inputs), grad, allow_unused=True)
         return [out.detach(), *(g for g in gradients if g is not None)]
 
     return both
+
+
+def _leaves(inputs: tuple[Any, ...]) -> list[Tensor]:
+    return [x for x in inputs if isinstance(x, Tensor) and x.is_floating_point()]

@@ -7,6 +7,7 @@ q, k [B, D, H, W], v [B, C, H, W] -> [B, C, H, W]; one softmax over H + W - 1 po
 
 import torch
 from torch import Tensor
+from torch.nn.attention.flex_attention import AuxRequest, flex_attention
 
 
 def naive(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -55,3 +56,22 @@ def log_sum_exp(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     total = row.sum(-1) + col.sum(-1).transpose(1, 2)
     out = row @ v_row + (col @ v_col).transpose(1, 2)
     return (out / total.unsqueeze(-1)).permute(0, 3, 1, 2)
+
+
+def flex(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Two FlexAttentions, lines as heads, merged by their log-sum-exp: fused once compiled, dense before."""
+    row, row_lse = _flex(*(x.permute(0, 2, 3, 1) for x in (q, k, v)))  # [B, H, W, C], [B, H, W]
+    col, col_lse = _flex(*(x.permute(0, 3, 2, 1) for x in (q, k, v)), own=False)
+    weight = torch.sigmoid(row_lse - col_lse.transpose(1, 2)).unsqueeze(-1).to(v.dtype)
+    return torch.lerp(col.transpose(1, 2), row, weight).permute(0, 3, 1, 2)
+
+
+def _flex(q: Tensor, k: Tensor, v: Tensor, *, own: bool = True) -> tuple[Tensor, Tensor]:
+    def without_own(score: Tensor, _b: Tensor, _h: Tensor, i: Tensor, j: Tensor) -> Tensor:
+        return torch.where(i == j, -float("inf"), score)
+
+    out, aux = flex_attention(
+        q, k, v, score_mod=None if own else without_own, scale=1.0, return_aux=AuxRequest(lse=True)
+    )
+    assert aux.lse is not None
+    return out, aux.lse

@@ -108,6 +108,7 @@ CRISS_CROSS = Operator(
         "naive": criss_cross.naive,
         "einsum": criss_cross.einsum,
         "log-sum-exp": criss_cross.log_sum_exp,
+        "flex": criss_cross.flex,
     },
     _criss_cross_cost,
 )

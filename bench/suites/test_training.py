@@ -14,7 +14,7 @@ from torch import Tensor
 from bench import shapes
 from bench.child import KEEP_FREED_MEMORY, child
 from bench.contest import Check, Field, Provider, contest
-from bench.device import compiled, device, is_tiny, wait_for_device
+from bench.device import compiled, device, is_tiny
 from vadfast.models import adl
 
 BATCH = 4
@@ -47,7 +47,6 @@ def step_call(
     def call(i: int) -> list[np.ndarray] | None:
         generator.zero_grad(set_to_none=True)
         function(clip).backward()
-        wait_for_device()
         if i != CHECK:
             return None
         gradients = (p.grad for p in generator.parameters() if p.grad is not None)

@@ -26,6 +26,9 @@ _TURN_MS = 20.0
 _SETTLE_S = 0.1
 _N_RESAMPLES = 2000
 
+Call = Callable[[int], object]
+Clock = Callable[[Call, int, int], float]
+
 
 @dataclass(frozen=True, slots=True)
 class Timing:
@@ -59,8 +62,16 @@ def race(
     return alternate([caller(engine) for engine in engines], rounds=rounds, steps=steps)
 
 
+def wall_clock(call: Call, first: int, n_calls: int) -> float:
+    """Calls ``call(first)`` to ``call(first + n_calls - 1)``; returns milliseconds per call."""
+    start = time.perf_counter()
+    for i in range(first, first + n_calls):
+        call(i)
+    return (time.perf_counter() - start) * 1e3 / n_calls
+
+
 def alternate(
-    calls: Sequence[Callable[[int], object]], *, rounds: int, steps: Steps
+    calls: Sequence[Call], *, rounds: int, steps: Steps, clock: Clock = wall_clock
 ) -> list[Timing]:
     """Returns the timing of each of ``calls``, in order; each is given the number of its call, to rotate its input by."""
     turns = []
@@ -68,7 +79,7 @@ def alternate(
         for i in range(N_WARM_UP):
             call(i)
         time.sleep(_SETTLE_S)
-        turns.append(max(1, math.ceil(_TURN_MS / _turn(call, 0, 1))))
+        turns.append(max(1, math.ceil(_TURN_MS / clock(call, 0, 1))))
         steps.advance()
     times: list[list[float]] = [[] for _ in calls]
     for r in range(rounds):
@@ -77,7 +88,7 @@ def alternate(
             time.sleep(_SETTLE_S)
             if turns[k] > 1:  # a short call feels what the candidate before left in the cache
                 calls[k](r)
-            times[k].append(_turn(calls[k], r, turns[k]))
+            times[k].append(clock(calls[k], r, turns[k]))
             steps.advance()
     return [summarise(t) for t in times]
 
@@ -105,10 +116,3 @@ def ratio(reference: Timing, timing: Timing) -> tuple[float, float, float]:
 def load_average() -> float:
     """Returns how many processes wanted a CPU during the last minute."""
     return os.getloadavg()[0]
-
-
-def _turn(call: Callable[[int], object], first: int, n_calls: int) -> float:
-    start = time.perf_counter()
-    for i in range(first, first + n_calls):
-        call(i)
-    return (time.perf_counter() - start) * 1e3 / n_calls
