@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -258,7 +259,8 @@ def _repeat(film: Path, target: Path, n_frames: int) -> int:
                 for packet in source.demux(video):
                     if packet.dts is None:
                         continue
-                    packet.stream, packet.pts, packet.dts = stream, None, None
+                    packet.stream, packet.pts, packet.dts = stream, n, n
+                    packet.time_base = 1 / Fraction(video.average_rate)
                     out.mux(packet)
                     n += 1
     return n
