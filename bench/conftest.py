@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from bench.contest import Contest, Results
+from bench.contest import FEWEST_ROUNDS, Contest, Results
 from bench.machine import folder_of, is_busy, load_average, this_machine
 from bench.results import ROOT, Row, write_rows
 from vadfast.atomic import write_text
 
-ROUNDS, QUICK_ROUNDS = 15, 5
+ROUNDS, QUICK_ROUNDS = 15, FEWEST_ROUNDS
 
 
 class Replay:

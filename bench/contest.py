@@ -10,6 +10,7 @@ It becomes one pytest test per provider, so ``-k`` selects and pytest-benchmark'
 that pytest-benchmark is shown are those of the alternating rounds, replayed.
 """
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -24,6 +25,8 @@ from bench.machine import is_busy, load_average, this_machine
 from bench.results import Row
 from vadfast.compile.race import Timing, alternate, ratio, wall_clock
 from vadfast.progress import steps
+
+BUDGET_S, FEWEST_ROUNDS = 60.0, 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +130,7 @@ class Contest:
             opened = self.open(stack)
             failed = dict(opened.refused)
             checks: dict[str, Check] = {}
+            began = time.perf_counter()
             for name, provider in opened.providers.items():
                 try:
                     checks[name] = opened.check(name, (provider.result or provider.call)(0))
@@ -138,6 +142,9 @@ class Contest:
                 if not checks[name].passed:
                     failed[name] = f"wrong, so not timed: {checks[name].words()}"
             racing = {n: p for n, p in opened.providers.items() if n not in failed}
+            # The checks were a round and more; a case of seconds a call has fewer rounds rather than an hour.
+            round_s = time.perf_counter() - began
+            rounds = min(rounds, max(FEWEST_ROUNDS, int(BUDGET_S / round_s)))
             with steps(self.case, len(racing) * (rounds + 1)) as bar:
                 turn = clock() if self.device() == "cuda" else wall_clock
                 timed = alternate(
