@@ -113,13 +113,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def _desk(request: pytest.FixtureRequest) -> Desk:
+def contest_desk(request: pytest.FixtureRequest) -> Desk:
+    """Where contests leave their numbers; each looks at the load itself, once for all its providers."""
     option = request.config.getoption
     return Desk(option("--results"), quick=option("--quick"))
 
 
 @pytest.fixture
-def desk(_desk: Desk) -> Desk:
-    """Where suites leave their numbers."""
-    _desk.begin()
-    return _desk
+def desk(contest_desk: Desk) -> Desk:
+    """Where everything else leaves its numbers: the load is looked at before each test."""
+    contest_desk.begin()
+    return contest_desk

@@ -145,6 +145,7 @@ class Contest:
             # The checks were a round and more; a case of seconds a call has fewer rounds rather than an hour.
             round_s = time.perf_counter() - began
             rounds = min(rounds, max(FEWEST_ROUNDS, int(BUDGET_S / round_s)))
+            rounds = 1 if is_tiny() else rounds
             with steps(self.case, len(racing) * (rounds + 1)) as bar:
                 turn = clock() if self.device() == "cuda" else wall_clock
                 timed = alternate(
@@ -201,8 +202,8 @@ def contest(
         )
 
         @pytest.mark.parametrize("provider", one.providers)
-        def test(provider: str, desk: Any, benchmark: Any) -> None:
-            desk.show(one, provider, benchmark)
+        def test(provider: str, contest_desk: Any, benchmark: Any) -> None:
+            contest_desk.show(one, provider, benchmark)
 
         test.__doc__ = open_.__doc__
         return test

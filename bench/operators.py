@@ -65,8 +65,11 @@ def open_operator(operator: Operator, shape: Shape, *, backward: bool, factory: 
             call = _call(function, rotating, backward=backward)
             call(0)
         except RuntimeError as fault:
-            # A form that cannot be compiled here, or does not fit, is a row with its reason; anything else is our mistake.
-            if name == plain and not isinstance(fault, torch.OutOfMemoryError):
+            # A form that cannot be compiled here, or does not fit, or says that it does not do this, is a row with its reason;
+            # anything else is our mistake.
+            if name == plain and not isinstance(
+                fault, torch.OutOfMemoryError | NotImplementedError
+            ):
                 raise
             refused[name] = str(fault).strip().splitlines()[0][:200]
             continue

@@ -26,7 +26,8 @@ def test_a_quick_suite_writes_verified_rows(tmp_path: Path) -> None:
     rows = read_rows(tmp_path / "preprocess.json")
     assert {row.provider for row in rows} == {"vadfast", "torch"}
     assert all(row.median_ms is not None and row.verified for row in rows)
-    assert "1920x1080 to 256x256" in done.stderr
+    assert {row.case for row in rows} == {"480x360 to 256x256", "1920x1080 to 256x256"}
+    assert "preprocess" in done.stderr
     assert _bench("compare", tmp_path, tmp_path).returncode == 0
 
 
