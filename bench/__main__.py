@@ -44,7 +44,7 @@ def run(
     only: Annotated[str, typer.Option("-k", help="Cases whose name matches (as pytest -k).")] = "",
     debug: Debug = False,
 ) -> None:
-    """Verifies and times every provider of the suites; exit code 1 where one was wrong."""
+    """Verifies and times every provider of the suites; exit code 1 where one with a target was wrong or a suite failed."""
     known = sorted(path.stem.removeprefix("test_") for path in SUITES.glob("test_*.py"))
     for suite in suites or ():
         if suite not in known:
