@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from bench.contest import FEWEST_ROUNDS, Contest, Results
+from bench.device import is_tiny
 from bench.machine import folder_of, is_busy, load_average, this_machine
 from bench.results import ROOT, Row, write_rows
 from vadfast.atomic import write_text
@@ -50,6 +51,8 @@ class Desk:
 
     def show(self, one: Contest, provider: str, benchmark: Any) -> None:
         """Hands the provider's times to pytest-benchmark, or skips or fails with the reason that it has none."""
+        if one.long and self.quick and not is_tiny():
+            pytest.skip("takes minutes; run without --quick")
         key = (one.suite, one.case)
         if key not in self._done:
             rounds = QUICK_ROUNDS if self.quick else ROUNDS

@@ -107,6 +107,7 @@ class Contest:
     targets: Mapping[str, "Target"]
     cost: Cost | None = None
     device: Callable[[], str] = lambda: "cpu"  # "cuda" where the providers run on the GPU
+    long: bool = False  # takes minutes: not in a quick run
 
     def run(self, rounds: int, *, memory: bool = False, command: str = "") -> "Results":
         """Verifies and times all providers, and with ``memory`` measures the peak of those that can.
@@ -192,13 +193,23 @@ def contest(
     targets: Mapping[str, Target] | None = None,
     cost: Cost | None = None,
     device: Callable[[], str] = lambda: "cpu",
+    long: bool = False,
 ) -> Callable[[Callable[[ExitStack], Field]], Callable[..., None]]:
     """Makes a test per provider of the function that opens the case; its suite is the file it stands in."""
 
     def decorate(open_: Callable[[ExitStack], Field]) -> Callable[..., None]:
         suite = open_.__module__.rpartition(".")[2].removeprefix("test_")
         one = Contest(
-            suite, case, shape, reference, tuple(providers), open_, targets or {}, cost, device
+            suite,
+            case,
+            shape,
+            reference,
+            tuple(providers),
+            open_,
+            targets or {},
+            cost,
+            device,
+            long,
         )
 
         @pytest.mark.parametrize("provider", one.providers)

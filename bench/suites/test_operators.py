@@ -147,7 +147,7 @@ def call_of(name: str, provider: str, shape: Shape, backward: bool) -> Callable[
     return provider_call(CASES[name].operator, provider, shape, backward)
 
 
-def _case(name: str, shape: Shape, *, backward: bool) -> Callable[..., None]:
+def _case(name: str, shape: Shape, *, backward: bool, long: bool) -> Callable[..., None]:
     operator = CASES[name].operator
     direction = "forward and backward" if backward else "forward"
 
@@ -162,6 +162,7 @@ def _case(name: str, shape: Shape, *, backward: bool) -> Callable[..., None]:
         providers=operator.names,
         cost=None if backward or operator.cost is None else operator.cost(shape),
         device=lambda: device().type,
+        long=long,
     )(open_)
 
 
@@ -170,5 +171,5 @@ for _name, _measured in CASES.items():
         for _backward in (False, True) if _measured.backward else (False,):
             _words = f"test {_name} {_shape.name} {'both' if _backward else 'forward'}"
             globals()[_words.replace(" ", "_").replace("-", "_")] = _case(
-                _name, _shape, backward=_backward
+                _name, _shape, backward=_backward, long=_shape != _measured.shapes[0]
             )

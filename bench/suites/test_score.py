@@ -60,6 +60,7 @@ def film(workplace: Path) -> Path:
 @NETWORKS
 def test_end_to_end(network: shapes.Network, workplace: Path, film: Path, desk: Desk) -> None:
     """Decode, preprocess, infer and score, overlapped, against the same engine on windows that lie ready."""
+    _not_long(network, desk)
     bundle = open_bundle(make_bundle(network, workplace))
     engine = open_engine(bundle)
     source = open_source(film)
@@ -128,6 +129,7 @@ def test_end_to_end(network: shapes.Network, workplace: Path, film: Path, desk: 
 @NETWORKS
 def test_bundle_size(network: shapes.Network, workplace: Path, desk: Desk) -> None:
     """What is carried to a camera box: the whole bundle, and the model in it."""
+    _not_long(network, desk)
     bundle = make_bundle(network, workplace)
     model = (bundle / "model.onnx").stat().st_size
     whole = sum(file.stat().st_size for file in bundle.rglob("*") if file.is_file())
@@ -154,6 +156,7 @@ def test_bundle_size(network: shapes.Network, workplace: Path, desk: Desk) -> No
 @NETWORKS
 def test_start(network: shapes.Network, workplace: Path, film: Path, desk: Desk) -> None:
     """From the start of the process to the first line of JSON, files in the page cache."""
+    _not_long(network, desk)
     bundle = make_bundle(network, workplace)
     command = [sys.executable, "-m", "vadfast.score", str(bundle), str(film)]
     times = []
@@ -226,6 +229,11 @@ def test_memory(workplace: Path, film: Path, desk: Desk) -> None:
             }
         ],
     )
+
+
+def _not_long(network: shapes.Network, desk: Desk) -> None:
+    if desk.quick and network is not shapes.ADL_SMALL:
+        pytest.skip("takes minutes to compile; run without --quick")
 
 
 def _windows(spec: Any, film: Path) -> Iterator[np.ndarray]:

@@ -103,6 +103,7 @@ def test_adl_small(stack: ExitStack) -> Field:
     reference="eager",
     providers=PROVIDERS,
     device=lambda: device().type,
+    long=True,
 )
 def test_adl_full(stack: ExitStack) -> Field:
     """The published network."""
