@@ -1,10 +1,16 @@
-"""What tests share: real data where it is at hand, and a cache of their own."""
+"""What tests share: real data where it is at hand, a cache of their own, and Triton's interpreter where there is no GPU."""
 
 import os
 import zipfile
 from pathlib import Path
 
 import pytest
+import torch
+
+if not torch.cuda.is_available():
+    os.environ.setdefault(
+        "TRITON_INTERPRET", "1"
+    )  # before anything imports triton: afterwards it is ignored
 
 
 @pytest.fixture(scope="session", autouse=True)

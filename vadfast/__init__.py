@@ -4,7 +4,7 @@ Importing it loads neither torch nor any engine: submodules are imported when th
 """
 
 import importlib
-from types import ModuleType
+from typing import Any
 
 __version__ = "0.1.0"
 
@@ -14,16 +14,23 @@ _SUBMODULES = (
     "data",
     "errors",
     "evaluate",
+    "fusion",
+    "layers",
     "models",
+    "ops",
     "runtime",
     "score",
     "train",
 )
 
-__all__ = ["__version__", *_SUBMODULES]
+_FUNCTIONS = {"fuse": "vadfast.fusion", "unfuse": "vadfast.fusion"}
+
+__all__ = ["__version__", *_SUBMODULES, *_FUNCTIONS]
 
 
-def __getattr__(name: str) -> ModuleType:
+def __getattr__(name: str) -> Any:
     if name in _SUBMODULES:
         return importlib.import_module(f"vadfast.{name}")
+    if name in _FUNCTIONS:
+        return getattr(importlib.import_module(_FUNCTIONS[name]), name)
     raise AttributeError(f"module 'vadfast' has no attribute {name!r}")

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from vadfast_kernels import ops
 
 from bench import shapes
 from bench.contest import Field, contest
@@ -60,6 +61,21 @@ def adl_loss(predicted: Tensor, clip: Tensor) -> Tensor:
     return adl.content_loss(predicted, target, map_) + adl.gradient_loss(predicted, target, map_)
 
 
+def fused_variance(x: Tensor, weight: Tensor, cell: int) -> Tensor:
+    """STD's variance attention by the fused operator."""
+    return ops.variance_attention(x, weight, cell=cell)
+
+
+def fused_prototype(z: Tensor, weight: Tensor) -> Tensor:
+    """APN's prototype unit by the fused operator, which also returns the two losses' terms."""
+    return ops.prototype_attention(z, weight).y
+
+
+def fused_adl_loss(predicted: Tensor, clip: Tensor) -> Tensor:
+    """The same by the fused operator; the map is made as in eager."""
+    return ops.attention_loss(predicted, clip[:, -1], adl.attention_map(clip))
+
+
 def _psnr_inputs(shape: Shape, generator: torch.Generator) -> tuple[Tensor, ...]:
     s = shape.sizes
     size = (s["B"], s["C"], s["H"], s["W"])
@@ -109,17 +125,26 @@ CRISS_CROSS = Operator(
         "einsum": criss_cross.einsum,
         "log-sum-exp": criss_cross.log_sum_exp,
         "flex": criss_cross.flex,
+        "vadfast": ops.criss_cross_attention,
     },
     _criss_cross_cost,
 )
-STA = Operator(_sta_inputs, {"exact": sta.exact}, None)
-VARIANCE = Operator(_variance_inputs, {"eager": attention.variance}, _variance_cost)
+STA = Operator(_sta_inputs, {"exact": sta.exact, "vadfast": ops.sta_attention}, None)
+VARIANCE = Operator(
+    _variance_inputs, {"eager": attention.variance, "vadfast": fused_variance}, _variance_cost
+)
 PROTOTYPE = Operator(
     _prototype_inputs,
-    {"broadcast": attention.prototype_broadcast, "bmm": attention.prototype_bmm},
+    {
+        "broadcast": attention.prototype_broadcast,
+        "bmm": attention.prototype_bmm,
+        "vadfast": fused_prototype,
+    },
     _prototype_cost,
 )
-ADL_LOSS = Operator(_adl_loss_inputs, {"eager": adl_loss}, _adl_loss_cost)
+ADL_LOSS = Operator(
+    _adl_loss_inputs, {"eager": adl_loss, "vadfast": fused_adl_loss}, _adl_loss_cost
+)
 PSNR = Operator(_psnr_inputs, {"eager": psnr}, _psnr_cost)
 
 

@@ -1,0 +1,17 @@
+"""The fast operators of video anomaly detection, usable alone: ``from vadfast_kernels import ops``.
+
+Importing this package loads neither torch nor triton; the first use of an operator loads what that operator needs.
+"""
+
+from vadfast_kernels._op import BackendError, Verdict
+
+# Operator -> the module that holds the function of the same name.
+OPERATORS = {
+    "attention_loss": "vadfast_kernels.attention_loss.op",
+    "criss_cross_attention": "vadfast_kernels.criss_cross_attention.op",
+    "prototype_attention": "vadfast_kernels.prototype_attention.op",
+    "sta_attention": "vadfast_kernels.sta_attention.op",
+    "variance_attention": "vadfast_kernels.variance_attention.op",
+}
+
+__all__ = ["OPERATORS", "BackendError", "Verdict"]

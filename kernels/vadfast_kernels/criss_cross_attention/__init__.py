@@ -1,0 +1,1 @@
+"""Criss-cross attention: ``op.py`` is the contract, ``reference.py`` the truth."""

@@ -1,0 +1,45 @@
+"""Block sizes of the criss-cross kernels: a stated rule, checked ahead of time on every architecture (no spills).
+
+Not autotuned at the first call: the same call is the same kernel everywhere, and nobody waits for a search in production.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+_MIN_DOT = 16  # the smallest side of a matrix instruction
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """Tile sizes and launch options of one kernel."""
+
+    query: int
+    key: int
+    d: int
+    c: int
+    n_warps: int
+    n_stages: int
+
+
+def block_sizes(
+    direction: Literal["fwd", "bwd"], length: int, d: int, c: int, dtype: torch.dtype
+) -> Blocks:
+    """Returns the tiles for lines of ``length`` positions, ``d`` query and ``c`` value channels."""
+    block_d, block_c = _power_of_2(d), min(_power_of_2(c), 128)
+    # Exact float32 products have no matrix instruction: their tiles live in registers too, and must be smaller.
+    exact = dtype == torch.float32
+    if direction == "bwd":
+        # 64 positions spilled on every architecture (224 bytes on sm_90): gradients hold two tiles more than the forward.
+        side = min(_power_of_2(length), 16 if exact and block_d >= 32 else 32)
+        return Blocks(side, side, block_d, min(block_c, 32 if exact else 64), 4, 2)
+    if exact:
+        side = min(_power_of_2(length), 32)
+        return Blocks(side, side, block_d, min(block_c, 64), 4, 2)
+    side = min(_power_of_2(length), 64 if block_d <= 32 else 32)
+    return Blocks(side, side, block_d, block_c, 4 if side <= 32 or block_c <= 64 else 8, 2)
+
+
+def _power_of_2(n: int) -> int:
+    return max(_MIN_DOT, 1 << (n - 1).bit_length())

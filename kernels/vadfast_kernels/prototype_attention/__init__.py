@@ -1,0 +1,1 @@
+"""APN's prototype attention: ``op.py`` is the contract, ``reference.py`` the truth."""

@@ -1,0 +1,129 @@
+"""APN's prototype attention in plain PyTorch: matrix products over chunks of positions that stay in the cache.
+
+Prototypes come first in every intermediate, [M, positions]: a softmax over few prototypes is then done for many positions at once.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vadfast_kernels.prototype_attention.op import EPS
+
+_CHUNK_BYTES = (
+    1 << 20
+)  # of positions: what a core's share of the last cache holds, beside dy and dz
+
+
+def forward(z: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Returns y [B, N, C], p [B, M, C], compactness [B, N], and of the prototypes: log-sum-exp of their scores and length [B, M]."""
+    (b, n, c), m = z.shape, len(weight)
+    y = torch.empty((b, n, c), dtype=z.dtype, device=z.device)
+    wide = _wide(z)
+    p, compactness, lse, length = (
+        torch.empty(shape, dtype=wide, device=z.device)
+        for shape in ((b, m, c), (b, n), (b, m), (b, m))
+    )
+    weight = weight.to(wide)
+    for i in range(b):
+        u, lse[i] = _summed(z[i], weight)
+        length[i] = torch.linalg.vector_norm(u, dim=1)
+        p[i] = u / length[i].clamp_min(EPS)[:, None]
+        gram = p[i] @ p[i].T
+        for part in _chunks(z):
+            zc = z[i, part].to(wide)
+            found = _retrieve(zc, p[i], gram)
+            y[i, part] = torch.addmm(zc, found.beta.T, p[i])
+            square = torch.linalg.vector_norm(zc, dim=1).square_()
+            top, nearest = found.scores.max(dim=0)
+            compactness[i, part] = (square - 2 * top + gram.diagonal()[nearest]).clamp_min_(0)
+    return y, p, compactness, lse, length
+
+
+def backward(
+    z: Tensor, weight: Tensor, p: Tensor, lse: Tensor, length: Tensor,
+    dy: Tensor, dp: Tensor, dcompactness: Tensor,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Returns dz [B, N, C] and dweight [M, C]."""
+    wide = _wide(z)
+    dz = torch.empty(z.shape, dtype=z.dtype, device=z.device)
+    w = weight.to(wide)
+    dweight = torch.zeros_like(w)
+    for i in range(len(z)):
+        gram, total = p[i] @ p[i].T, dp[i].clone()
+        for part in _chunks(z):
+            zc, g = z[i, part].to(wide), dy[i, part].to(wide)
+            found = _retrieve(zc, p[i], gram)
+            ds, along = _retrieve_backward(found, p[i], gram, g, dcompactness[i, part])
+            total += found.beta @ g + ds @ zc - (found.beta * along) @ found.beta.T @ p[i]
+        du = length_backward(total, p[i], length[i])
+        for part in _chunks(z):
+            zc, g, dt = z[i, part].to(wide), dy[i, part].to(wide), dcompactness[i, part]
+            found = _retrieve(zc, p[i], gram)
+            ds, _ = _retrieve_backward(found, p[i], gram, g, dt)
+            share = (w @ zc.T - lse[i][:, None]).exp_()  # of a position in each prototype
+            dscore = share * (du @ zc.T)  # du . u = 0: nothing to subtract
+            dweight += dscore @ zc
+            out = torch.addcmul(g, zc, 2 * dt[:, None])
+            out.addmm_(ds.T, p[i]).addmm_(dscore.T, w)
+            dz[i, part] = out.addmm_(share.T, du)
+    return dz, dweight.to(weight.dtype)
+
+
+def length_backward(dp: Tensor, p: Tensor, length: Tensor) -> Tensor:
+    """Returns the gradient of u [..., M, C] from that of p = u / |u|: what is along p is lost."""
+    return (dp - p * (p * dp).sum(dim=-1, keepdim=True)) / length.clamp_min(EPS).unsqueeze(-1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Retrieved:
+    scores: Tensor  # z . p [M, n]
+    beta: Tensor  # their softmax, over |r|: r / |r| = beta^T p [M, n]
+
+
+def _retrieve(z: Tensor, p: Tensor, gram: Tensor) -> _Retrieved:
+    scores = p @ z.T
+    beta = scores.softmax(dim=0)
+    length = (beta * (gram @ beta)).sum(dim=0).clamp_min_(0).sqrt_().clamp_min_(EPS)
+    return _Retrieved(scores, beta.div_(length))
+
+
+def _retrieve_backward(
+    found: _Retrieved, p: Tensor, gram: Tensor, g: Tensor, dcompactness: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Returns the gradient of the scores [M, n], and dy . r / |r| of each position [n]."""
+    to = p @ g.T  # dy . p
+    along = (found.beta * to).sum(dim=0)
+    ds = found.beta * (to - (gram @ found.beta) * along)  # its sum over m is 0: nothing to subtract
+    nearest = found.scores.argmax(dim=0, keepdim=True)
+    # |z - p|^2 = |z|^2 - 2 z . p + |p|^2, of which |p|^2 is 1 whatever the inputs are.
+    ds.scatter_add_(0, nearest, -2 * dcompactness[None])
+    return ds, along
+
+
+def _summed(z: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns u [M, C] and the log-sum-exp of the scores of each prototype [M]; z is read once."""
+    m = len(weight)
+    top = weight.new_full((m, 1), float("-inf"))
+    total, u = weight.new_zeros(m, 1), torch.zeros_like(weight)
+    for part in _chunks(z):
+        zc = z[part].to(weight.dtype)
+        s = weight @ zc.T  # [M, n]
+        new = torch.maximum(top, s.amax(dim=1, keepdim=True))
+        share, keep = s.sub_(new).exp_(), (top - new).exp_()
+        total = total * keep + share.sum(dim=1, keepdim=True)
+        u = u.mul_(keep).addmm_(share, zc)
+        top = new
+    return u / total, (top + total.log()).squeeze(1)
+
+
+def _chunks(z: Tensor) -> Iterator[slice]:
+    n, c = z.shape[-2:]
+    step = max(1, _CHUNK_BYTES // (c * torch.finfo(_wide(z)).bits // 8))
+    return (slice(i, min(i + step, n)) for i in range(0, n, step))
+
+
+def _wide(x: Tensor) -> torch.dtype:
+    """Sums are kept in at least float32."""
+    return torch.promote_types(x.dtype, torch.float32)

@@ -1,0 +1,155 @@
+r"""STA's attention: criss-cross attention over a feature matrix, by a cosine of affine maps of its single channel.
+
+For an element p = (n, c) of f, Omega(p) is its row and its column, p itself counted once; with D-vectors w and b::
+
+    q[p] = f[p] w_q + b_q,   k[p] = f[p] w_k + b_k
+    s[p, u]  =  q[p] . k[u] / (|q[p]| |k[u]|)                       for u in Omega(p)
+    y[p]     =  sum_u exp(s[p, u]) f[u] / sum_u exp(s[p, u])  +  f[p]
+
+applied ``recurrence`` times with the same weights.
+
+Source: Liu et al., "Learning task-specific representation for video anomaly detection with spatial-temporal attention", ICASSP
+2022, eq. 1 to 3, read as the softmax over keys that the text
+describes: eq. 1 gives 0 to what is off the cross where -inf is meant, and eq. 2 sums over queries.
+
+Shapes (B bags, N segments, C features, D channels of q and k)
+
+    f               [B, N, C]
+    wq, bq, wk, bk  [D]
+    y               [B, N, C]    contiguous, dtype and device of f
+
+Numbers
+    dtype       float32 or float64; under autocast the work stays in float32, because angles lose what half precision cannot hold.
+    arithmetic  every exp(s), and its derivatives by the angles of q and k, within ``max_error`` in exact arithmetic; the default
+                1e-7 is float32 round-off (9 harmonics).
+    time        O(B N C n) with n harmonics; the eager form takes O(B N C (N + C) D).
+    memory      O(B N C + N C n); the eager form holds several tensors of B N C (N + C).
+    gradient    to f and the weights; no second derivative. Those of the weights are sums that nearly cancel: in float32 they
+                keep four digits in eager; here they are computed in float64 on the CPU.
+    degenerate  where f w + b is exactly 0 the reference takes the cosine 0, this operator the angle 0.
+    not finite  a NaN or infinity in a bag reaches every element of its row and column, as in eager.
+    repeatable  bit for bit on one device: no atomics.
+
+Backends, in the order that ``backend="auto"`` tries them
+
+    torch       any device      torch_impl.py
+    reference   by name: the formula as it stands, O(N C (N + C)) memory
+
+Raises:
+    ValueError    f is not [B, N, C] or empty; a weight is not [D]; recurrence < 1; max_error <= 0; an unknown backend.
+    TypeError     dtypes or devices differ, or are not listed above.
+
+Example:
+    >>> f = torch.ones(1, 2, 3)                      # all alike: the mean is 1, plus f itself
+    >>> w, b = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])
+    >>> sta_attention(f, w, b, w, b, recurrence=1)[0, 0]
+    tensor([2., 2., 2.])
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vadfast_kernels._op import Backend, Operator
+from vadfast_kernels.sta_attention import circle, reference
+
+MAX_ERROR = 1e-7
+_DTYPES = (torch.float32, torch.float64)
+_NAME = "sta_attention"
+
+
+def sta_attention(
+    f: Tensor, wq: Tensor, bq: Tensor, wk: Tensor, bk: Tensor, *,
+    recurrence: int = 2, max_error: float = MAX_ERROR, backend: str = "auto",
+) -> Tensor:  # fmt: skip
+    """Returns y [B, N, C] for f [B, N, C]; the module's docstring is the contract."""
+    if recurrence < 1:
+        raise ValueError(f"{_NAME}: recurrence must be at least 1, got {recurrence}")
+    if not max_error > 0:
+        raise ValueError(f"{_NAME}: max_error must be above 0, got {max_error}")
+    _check(f, wq, bq, wk, bk)
+    with torch.autocast(f.device.type, enabled=False):
+        if backend == "reference":
+            return reference.sta_attention(f, wq, bq, wk, bk, recurrence=recurrence)
+        n_harmonics = circle.harmonics_for(max_error)
+        for _ in range(recurrence):
+            theta, plane_q = circle.angles_of(f, wq, bq)
+            phi, plane_k = circle.angles_of(f, wk, bk)
+            g = plane_q.T @ plane_k  # [2, 2]
+            kernel = circle.kernel_of(g, n_harmonics).to(f.dtype)
+            own = circle.cosine(theta, phi, g.to(f.dtype)).exp()
+            mean = torch.ops.vadfast.sta_attention(theta, phi, f, own, kernel, backend)
+            f = mean + f
+        return f
+
+
+def _check(f: Tensor, *weights: Tensor) -> None:
+    if f.dim() != 3 or f.numel() == 0:
+        raise ValueError(f"{_NAME}: f must be [B, N, C] and not empty, got {list(f.shape)}")
+    if f.dtype not in _DTYPES:
+        raise TypeError(f"{_NAME}: f must be float32 or float64, got {f.dtype}")
+    for name, x in zip(("wq", "bq", "wk", "bk"), weights, strict=True):
+        if x.dtype != f.dtype or x.device != f.device:
+            raise TypeError(
+                f"{_NAME}: {name} must be {f.dtype} on {f.device} like f, got {x.dtype} on {x.device}"
+            )
+        if x.dim() != 1 or x.shape != weights[0].shape or x.numel() == 0:
+            raise ValueError(f"{_NAME}: {name} must be [D] like wq, got {list(x.shape)}")
+
+
+def _torch_refusal(f: Tensor) -> str | None:
+    return None if f.dtype in _DTYPES else f"computes in float32 and float64, got {f.dtype}"
+
+
+def sample(device: torch.device, dtype: torch.dtype) -> tuple[Tensor, ...]:
+    """Returns what decides about the backends in a typical call."""
+    return (torch.zeros(1, 32, 8, device=device, dtype=dtype),)
+
+
+OPERATOR = Operator(
+    _NAME, (Backend("torch", "vadfast_kernels.sta_attention.torch_impl", _torch_refusal),)
+)
+
+
+@torch.library.custom_op("vadfast::sta_attention", mutates_args=())
+def _forward(
+    theta: Tensor, phi: Tensor, f: Tensor, own: Tensor, kernel: Tensor, backend: str
+) -> Tensor:
+    mean: Tensor = OPERATOR.implementation(backend, f).forward(theta, phi, f, own, kernel)
+    return mean
+
+
+@_forward.register_fake
+def _(theta: Tensor, phi: Tensor, f: Tensor, own: Tensor, kernel: Tensor, backend: str) -> Tensor:
+    return torch.empty_like(f)
+
+
+@torch.library.custom_op("vadfast::sta_attention_backward", mutates_args=())
+def _backward(
+    theta: Tensor, phi: Tensor, f: Tensor, own: Tensor, kernel: Tensor, dmean: Tensor, backend: str
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    implementation = OPERATOR.implementation(backend, f)
+    dtheta, dphi, df, down, dkernel = implementation.backward(theta, phi, f, own, kernel, dmean)
+    return dtheta, dphi, df, down, dkernel
+
+
+@_backward.register_fake
+def _(
+    theta: Tensor, phi: Tensor, f: Tensor, own: Tensor, kernel: Tensor, dmean: Tensor, backend: str
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    dtheta, dphi, df, down = (torch.empty_like(f) for _ in range(4))
+    return dtheta, dphi, df, down, torch.empty_like(kernel)
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    *tensors, ctx.backend = inputs
+    ctx.save_for_backward(*tensors)
+
+
+def _differentiate(ctx: Any, dmean: Tensor) -> tuple[Any, ...]:
+    grads = torch.ops.vadfast.sta_attention_backward(*ctx.saved_tensors, dmean, ctx.backend)
+    return (*grads, None)
+
+
+_forward.register_autograd(_differentiate, setup_context=_setup_context)

@@ -1,0 +1,43 @@
+"""Block sizes of the variance kernels: a stated rule, checked ahead of time on every architecture (no spills)."""
+
+from dataclasses import dataclass
+
+_TILE = 1024  # elements a program holds of x: 4 a thread; 8 and 16, with their addresses, spilled
+_LINE = 128  # positions of a row that a program reads together: whole cache lines where a row is contiguous
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """Sides of a tile of x, and how many warps work on it."""
+
+    c: int
+    w: int
+    cell: int
+    n_warps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """Tiles of the product, and launch options."""
+
+    positions: int
+    c: int
+    d: int
+    n_warps: int
+    n_stages: int
+
+
+def tile_of(c: int, n_cells: int, cell: int) -> Tile:
+    """Returns the tile for ``c`` channels and rows of ``n_cells`` cells."""
+    side = _power_of_2(cell)
+    w = min(_power_of_2(n_cells), max(1, _LINE // side))
+    return Tile(min(_power_of_2(c), max(1, _TILE // (w * side))), w, side, 8)
+
+
+def block_sizes(c: int, d: int) -> Blocks:
+    """Returns the tiles of the product of ``c`` and ``d`` channels; 16 is the smallest side of a matrix instruction."""
+    return Blocks(16, min(max(16, _power_of_2(c)), 32), min(max(16, _power_of_2(d)), 64), 4, 2)
+
+
+def _power_of_2(n: int) -> int:
+    return 1 << (n - 1).bit_length()

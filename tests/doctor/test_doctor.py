@@ -1,0 +1,48 @@
+"""The doctor tells the truth about this machine, to people and to scripts."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from vadfast_kernels import ops
+
+from vadfast.cli import exit_code_of
+from vadfast.doctor.__main__ import command
+
+
+def _doctor(*arguments: object) -> int:
+    return exit_code_of(command, name="doctor", arguments=[str(a) for a in arguments])
+
+
+def test_every_operator_has_a_backend_here(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _doctor("--json", tmp_path / "doctor.json") == 0
+    document = json.loads((tmp_path / "doctor.json").read_text())
+    assert set(document["operators"]) == set(ops.operators())
+    for name, verdicts in document["operators"].items():
+        assert sum(v["chosen"] for v in verdicts) == 1, name
+        assert all(v["can_run"] != bool(v["reason"]) for v in verdicts), name
+    assert document["machine"]["torch"] == torch.__version__
+    assert "would run" in capsys.readouterr().err
+
+
+def test_a_refusal_has_its_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _doctor("--dtype", "float64", "--json", "-") == 0
+    verdicts = json.loads(capsys.readouterr().out)["operators"]["criss_cross_attention"]
+    assert verdicts[0]["reason"] == "computes in float32, float16 and bfloat16, got torch.float64"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--dtype", "int8"), "--dtype: must be one of"),
+        (("--device", "tpu9x"), "--device: must be"),
+    ],
+)
+def test_wrong_words_are_usage_errors(
+    arguments: tuple[str, ...], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _doctor(*arguments) == 2
+    assert words in " ".join(capsys.readouterr().err.split())

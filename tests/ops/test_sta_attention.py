@@ -1,0 +1,218 @@
+"""STA's attention in linear time: the circle's bound is kept, values and gradients are the exact form's."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+from vadfast_kernels import ops
+from vadfast_kernels.sta_attention import circle
+from vadfast_kernels.sta_attention.op import _forward
+from vadfast_kernels.sta_attention.reference import sta_attention as reference
+
+from tests.ops.tolerances import (
+    FLOOR,
+    GRADIENT_FACTOR,
+    assert_as_good_as_eager,
+    error,
+)
+
+SHAPES = ((1, 1, 1), (1, 1, 9), (2, 7, 1), (2, 5, 13), (3, 32, 50))
+D = 10
+
+
+def _inputs(
+    shape: tuple[int, ...], dtype: torch.dtype = torch.float32, seed: int = 0, d: int = D
+) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    f = torch.rand(shape, generator=generator, dtype=torch.float64)  # after a ReLU: not negative
+    weights = [torch.randn(d, generator=generator, dtype=torch.float64) for _ in range(4)]
+    return [x.to(dtype) for x in (f, *weights)]
+
+
+def _by_loops(f: Tensor, wq: Tensor, bq: Tensor, wk: Tensor, bk: Tensor) -> Tensor:
+    y = torch.empty_like(f)
+    for b in range(f.shape[0]):
+        for i in range(f.shape[1]):
+            for j in range(f.shape[2]):
+                cross = [(i, n) for n in range(f.shape[2])] + [
+                    (m, j) for m in range(f.shape[1]) if m != i
+                ]
+                q = f[b, i, j] * wq + bq
+                top, total = 0.0, 0.0
+                for m, n in cross:
+                    k = f[b, m, n] * wk + bk
+                    weight = math.exp(float(q @ k / (q.norm() * k.norm())))
+                    top, total = top + weight * float(f[b, m, n]), total + weight
+                y[b, i, j] = top / total + f[b, i, j]
+    return y
+
+
+@pytest.mark.parametrize("shape", SHAPES[:4])
+def test_the_reference_is_the_formula(shape: tuple[int, ...]) -> None:
+    inputs = _inputs(shape, torch.float64)
+    wanted = _by_loops(*inputs)
+    torch.testing.assert_close(reference(*inputs, recurrence=1), wanted, rtol=1e-12, atol=1e-12)
+
+
+def test_the_reference_has_the_gradient_of_its_differences() -> None:
+    inputs = [x.requires_grad_() for x in _inputs((1, 3, 4), torch.float64, d=3)]
+    assert torch.autograd.gradcheck(reference, inputs)
+
+
+@pytest.mark.parametrize("n", [1, 2, 4, 6, 8, 10])
+@pytest.mark.parametrize("tilt", [0.0, 0.3, 1.5])
+def test_the_bound_is_kept_and_not_idle(n: int, tilt: float) -> None:
+    turn = torch.tensor(
+        [[math.cos(tilt), -math.sin(tilt)], [math.sin(tilt), math.cos(tilt)]], dtype=torch.float64
+    )
+    worst, steepest = 0.0, 0.0
+    for scale in (1.0, 0.7, 0.0, -1.0):
+        g = turn @ torch.diag(torch.tensor([1.0, scale], dtype=torch.float64))
+        t = torch.linspace(0, 2 * math.pi, 181, dtype=torch.float64)
+        psi = circle.features(t, n)
+        points = torch.stack([t.cos(), t.sin()], -1)
+        found, truth = psi @ circle.kernel_of(g, n) @ psi.T, (points @ g @ points.T).exp()
+        worst = max(worst, float((found - truth).abs().max()))
+        turned = torch.stack([-points[:, 1], points[:, 0]], -1)  # d points / dt
+        slopes = psi.new_zeros(psi.shape)
+        order = torch.arange(1, n + 1, dtype=psi.dtype)
+        slopes[:, 1::2], slopes[:, 2::2] = -order * psi[:, 2::2], order * psi[:, 1::2]
+        slope = slopes @ circle.kernel_of(g, n) @ psi.T - truth * (turned @ g @ points.T)
+        steepest = max(steepest, float(slope.abs().max()))
+    assert worst <= circle.error_bound(n) + 1e-14
+    assert steepest <= circle.error_bound(n) + 1e-13
+    assert steepest >= circle.error_bound(n) / 10, (
+        "a bound ten times too wide would waste harmonics"
+    )
+
+
+def test_harmonics_follow_the_error_that_is_asked_for() -> None:
+    assert [circle.harmonics_for(e) for e in (1e-2, 1e-4, 1e-7)] == [4, 6, 9]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("recurrence", [1, 2])
+def test_values_and_gradients(shape: tuple[int, ...], recurrence: int) -> None:
+    inputs = _inputs(shape)
+    exact = [x.double() for x in inputs]
+
+    def fused(*x: Tensor) -> Tensor:
+        return ops.sta_attention(*x, recurrence=recurrence, backend="torch")
+
+    def eager(*x: Tensor) -> Tensor:
+        return reference(*x, recurrence=recurrence)
+
+    assert_as_good_as_eager(fused(*inputs), eager(*inputs), eager(*exact), what="y")
+    found, wanted, true = (
+        _gradients(f, x) for f, x in ((fused, inputs), (eager, inputs), (eager, exact))
+    )
+    for name, *grads in zip(("f", "wq", "bq", "wk", "bk"), found, wanted, true, strict=True):
+        assert_as_good_as_eager(*grads, factor=GRADIENT_FACTOR, what=f"d{name}")
+
+
+def _gradients(function: Callable[..., Tensor], inputs: list[Tensor]) -> list[Tensor]:
+    leaves = [x.detach().clone().requires_grad_() for x in inputs]
+    y = function(*leaves)
+    dy = torch.linspace(-1, 1, y.numel(), dtype=torch.float64).view(y.shape).to(y.dtype)
+    return list(torch.autograd.grad(y, leaves, dy))
+
+
+def test_in_float64_the_gradient_is_that_of_differences() -> None:
+    inputs = [x.requires_grad_() for x in _inputs((1, 3, 4), torch.float64, d=3)]
+
+    def fused(*x: Tensor) -> Tensor:
+        return ops.sta_attention(*x, max_error=1e-14)
+
+    assert torch.autograd.gradcheck(fused, inputs)
+
+
+@pytest.mark.parametrize("case", ["no bias", "no weight", "parallel", "one channel"])
+def test_degenerate_planes(case: str) -> None:
+    f, wq, bq, wk, bk = _inputs((1, 4, 6), torch.float64)
+    f = f + 0.1
+    if case == "no bias":
+        bq = torch.zeros_like(bq)
+    elif case == "no weight":
+        wk = torch.zeros_like(wk)
+    elif case == "parallel":
+        bq = -0.3 * wq  # changes sign within the features
+    else:
+        wq, bq, wk, bk = (x[:1] for x in (wq, bq, wk, bk))
+    inputs = [f, wq, bq, wk, bk]
+    assert error(ops.sta_attention(*inputs, max_error=1e-12), reference(*inputs)) <= FLOOR
+
+
+@pytest.mark.parametrize("max_error", [1e-2, 1e-4])
+def test_a_looser_bound_is_kept(max_error: float) -> None:
+    inputs = _inputs((1, 8, 20), torch.float64)
+    found = ops.sta_attention(*inputs, recurrence=1, max_error=max_error) - reference(
+        *inputs, recurrence=1
+    )
+    # Weights are at least 1/e, so a mean of values in [0, 1] moves by at most 2 e times the error of a weight.
+    assert float(found.abs().max()) <= 2 * math.e * max_error
+    assert float(found.abs().max()) > 1e-12, "a looser bound should be cheaper, and shows"
+
+
+def test_memory_is_linear(monkeypatch: pytest.MonkeyPatch) -> None:
+    largest = 0
+    make = torch.stack
+
+    def watched(tensors: list[Tensor], *rest: object, **options: object) -> Tensor:
+        nonlocal largest
+        made = make(tensors, *rest, **options)  # type: ignore[arg-type]
+        largest = max(largest, made.numel())
+        return made
+
+    monkeypatch.setattr(torch, "stack", watched)
+    f, *weights = _inputs((40, 32, 400))
+    ops.sta_attention(f, *weights)
+    assert largest * f.element_size() <= 8 << 20, "features of all bags at once"
+    assert largest < f[0].numel() * (32 + 400) / 2, "as many numbers as scores"
+
+
+def test_opcheck() -> None:
+    generator = torch.Generator().manual_seed(0)
+    theta, phi, f, own = (
+        torch.rand(2, 3, 5, generator=generator).requires_grad_() for _ in range(4)
+    )
+    kernel = circle.kernel_of(torch.eye(2), 8).requires_grad_()
+    torch.library.opcheck(
+        _forward, (theta, phi, f, (own + 0.5).detach().requires_grad_(), kernel, "torch")
+    )
+
+
+def test_compiles_into_one_graph_and_exports() -> None:
+    class Layer(torch.nn.Module):
+        def forward(self, *x: Tensor) -> Tensor:
+            return ops.sta_attention(*x)
+
+    inputs, layer = _inputs((1, 4, 6)), Layer()
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(*inputs), layer(*inputs))
+    exported = torch.export.export(layer, tuple(inputs)).module()
+    torch.testing.assert_close(exported(*inputs), layer(*inputs))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"recurrence": 0}, "recurrence must be at least 1, got 0"),
+        ({"max_error": 0.0}, "max_error must be above 0"),
+        ({"backend": "cuda"}, "backend must be one of auto, torch"),
+    ],
+)
+def test_options_out_of_range_are_named(options: dict[str, object], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        ops.sta_attention(*_inputs((1, 4, 6)), **options)
+
+
+def test_what_does_not_fit_is_named() -> None:
+    f, wq, bq, wk, bk = _inputs((1, 4, 6))
+    with pytest.raises(ValueError, match=r"f must be \[B, N, C\]"):
+        ops.sta_attention(f[0], wq, bq, wk, bk)
+    with pytest.raises(ValueError, match=r"bk must be \[D\] like wq, got \[3\]"):
+        ops.sta_attention(f, wq, bq, wk, bk[:3])
+    with pytest.raises(TypeError, match=r"wk must be torch\.float32 on cpu like f"):
+        ops.sta_attention(f, wq, bq, wk.double(), bk)

@@ -1,0 +1,1 @@
+"""``python -m vadfast.doctor``: what this machine would run, and the sentence why not something faster."""
