@@ -56,7 +56,8 @@ def _adl_loss_inputs(shape: Shape, generator: torch.Generator) -> tuple[Tensor, 
 
 
 def adl_loss(predicted: Tensor, clip: Tensor) -> Tensor:
-    """ACL + AGDL with the map of the clip, as training computes them."""
+    """ACL + AGDL with the map of the clip, as training computes them: the clip is data, without a gradient."""
+    clip = clip.detach()
     target, map_ = clip[:, -1], adl.attention_map(clip)
     return adl.content_loss(predicted, target, map_) + adl.gradient_loss(predicted, target, map_)
 
@@ -73,6 +74,7 @@ def fused_prototype(z: Tensor, weight: Tensor) -> Tensor:
 
 def fused_adl_loss(predicted: Tensor, clip: Tensor) -> Tensor:
     """The same by the fused operator; the map is made as in eager."""
+    clip = clip.detach()
     return ops.attention_loss(predicted, clip[:, -1], adl.attention_map(clip))
 
 
