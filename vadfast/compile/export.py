@@ -48,6 +48,7 @@ def export_onnx(scorer: nn.Module, spec: InputSpec, target: Path) -> tuple[int, 
                 output_names=["components", "heatmap"],
                 dynamic_shapes=({0: torch.export.Dim("batch")},),
             )
+            _forget_origin(target)
     except (
         RuntimeError,
         ValueError,
@@ -99,3 +100,13 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
+
+
+def _forget_origin(target: Path) -> None:
+    """Takes the exporter's notes out of the model: they hold the paths of this machine's source files."""
+    import onnx
+
+    model = onnx.load(target)
+    for node in [*model.graph.node, *(n for f in model.functions for n in f.node)]:
+        del node.metadata_props[:]
+    onnx.save(model, target)
