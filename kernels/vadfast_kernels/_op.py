@@ -15,6 +15,9 @@ from typing import Any
 
 log = logging.getLogger("vadfast")
 
+# Whether Triton interprets kernels, in NumPy and on CPU tensors, instead of compiling them: set before it is imported, or never.
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+
 
 class BackendError(RuntimeError):
     """The backend that was named cannot run here, or none can; the message says why."""
@@ -26,9 +29,8 @@ class Backend:
 
     name: str
     module: str  # imported when the backend first runs
-    refusal: Callable[
-        ..., str | None
-    ]  # of the operator's arguments: why it cannot run them, or None
+    # Of the operator's arguments: why it cannot run them, or None.
+    refusal: Callable[..., str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,7 @@ class Operator:
 
 def _is_automatic(backend: Backend) -> bool:
     """Triton's interpreter runs by name only: it is a thousand times slower than anything it would be chosen before."""
-    return not (backend.name == "triton" and os.environ.get("TRITON_INTERPRET") == "1")
+    return not (backend.name == "triton" and INTERPRETED)
 
 
 @cache

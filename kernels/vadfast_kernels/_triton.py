@@ -4,15 +4,14 @@
 """
 
 import importlib.util
-import os
 from typing import Any
 
 import torch
 from torch import Tensor
 
-INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+from vadfast_kernels._op import INTERPRETED
+
 OLDEST_CAPABILITY = (8, 0)  # before Ampere Triton has no matrix instructions: slower than eager
-LOG2E = 1.4426950408889634
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 
@@ -33,10 +32,14 @@ def refusal(x: Tensor) -> str | None:
 
 
 def dot_options(dtype: torch.dtype) -> dict[str, Any]:
-    """Returns the constexprs of every kernel with a ``tl.dot``.
+    """Returns the constexprs of a kernel whose ``tl.dot`` takes the dtype of the inputs.
 
-    ``UPCAST`` because the interpreter stores bfloat16 as integers and adds those; ``PRECISION`` follows torch's own setting for
-    float32 products, so that fused and eager round alike.
+    ``UPCAST`` because the interpreter stores bfloat16 as integers and adds those.
     """
+    return {"UPCAST": INTERPRETED, "PRECISION": precision_of(dtype)}
+
+
+def precision_of(dtype: torch.dtype) -> str:
+    """Returns how products are rounded: torch's own setting for float32, so that fused and eager round alike."""
     exact = dtype == torch.float32 and torch.get_float32_matmul_precision() == "highest"
-    return {"UPCAST": INTERPRETED, "PRECISION": "ieee" if exact else "tf32"}
+    return "ieee" if exact else "tf32"

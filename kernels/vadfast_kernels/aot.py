@@ -15,10 +15,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 ARCHITECTURES = (80, 86, 87, 89, 90, 100, 120)
 # Shared memory that one block may ask for, KiB.
 SHARED_KIB = {80: 163, 86: 99, 87: 163, 89: 99, 90: 227, 100: 227, 120: 99}
 _NEWEST_FOR_PTXAS = 90  # newer targets need the second ptxas of Triton's wheel
+# How signatures name what kernels compute in.
+DTYPES = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,14 @@ class Resources:
         if self.shared_bytes > limit:
             faults.append(f"needs {self.shared_bytes} bytes of shared memory, {limit} are there")
         return faults
+
+
+def build(
+    name: str, kernel: Any, types: dict[str, str], constants: dict[str, Any], n_warps: int, n_stages: int
+) -> Build:  # fmt: skip
+    """Returns the build of ``kernel`` where an argument that ``types`` leaves out is float32 if it is a ``_ptr``, else an integer."""
+    usual = {n: "*fp32" if n.endswith("_ptr") else "i32" for n in kernel.arg_names}
+    return Build(name, kernel, usual | types, constants, n_warps, n_stages)
 
 
 def compile_build(build: Build, architecture: int) -> Resources:
@@ -120,11 +132,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Prints a line per kernel and architecture; returns 1 where one does not fit."""
     parser = argparse.ArgumentParser(prog="python -m vadfast_kernels.aot", description=__doc__)
     parser.add_argument(
-        "--check",
-        action="store_true",
-        help="exit 1 on a spill or too much shared memory (always on; kept for scripts)",
-    )
-    parser.add_argument(
         "--arch",
         type=int,
         action="append",
@@ -137,17 +144,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     rows, n_faults = [], 0
-    for build in builds():
-        if options.k not in build.name:
+    for each in builds():
+        if options.k not in each.name:
             continue
         for architecture in options.arch or ARCHITECTURES:
-            found = compile_build(build, architecture)
+            found = compile_build(each, architecture)
             faults = found.faults()
             n_faults += len(faults)
             rows.append(asdict(found) | {"faults": faults})
             words = "; ".join(faults) or "fits"
             print(
-                f"sm_{architecture:<4}{build.name:<70}{found.registers:>4} registers "
+                f"sm_{architecture:<4}{each.name:<70}{found.registers:>4} registers "
                 f"{found.shared_bytes:>7} B shared  {words}",
                 file=sys.stderr,
                 flush=True,

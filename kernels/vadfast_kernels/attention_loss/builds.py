@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from vadfast_kernels.aot import Build
+from vadfast_kernels.aot import Build, build
 from vadfast_kernels.attention_loss import triton_impl
 from vadfast_kernels.attention_loss.tuned import block_sizes
 
@@ -22,9 +22,8 @@ def builds() -> Iterator[Build]:
     for b, c, h, w in SHAPES:
         blocks = block_sizes(h, w)
         for predicted, constant in _TYPES:
-            types = dict.fromkeys(kernel.arg_names, "i32")
-            types |= dict.fromkeys(("grad_ptr", "p_ptr"), f"*{predicted}")
-            types |= dict.fromkeys(("g_ptr", "a_ptr"), f"*{constant}") | {"partial_ptr": "*fp32"}
+            types = dict.fromkeys(("grad_ptr", "p_ptr"), f"*{predicted}")
+            types |= dict.fromkeys(("g_ptr", "a_ptr"), f"*{constant}")
             types |= dict.fromkeys(("content_weight", "gradient_weight", "scale"), "fp32")
             for layout, unit_strides in _UNIT_STRIDES.items():
                 for edge in ("drop", "tf"):
@@ -34,4 +33,4 @@ def builds() -> Iterator[Build]:
                     name = (
                         f"attention_loss_fwd {b}x{c}x{h}x{w} {predicted}/{constant} {layout} {edge}"
                     )
-                    yield Build(name, kernel, types, constants, blocks.n_warps, n_stages=3)
+                    yield build(name, kernel, types, constants, blocks.n_warps, 3)

@@ -9,7 +9,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from vadfast_kernels import _triton
+from vadfast_kernels._op import INTERPRETED
 from vadfast_kernels.attention_loss.tuned import block_sizes
 
 
@@ -87,7 +87,7 @@ def forward(
     blocks = block_sizes(h, w)
     n_programs = b * c * triton.cdiv(h, blocks.height) * triton.cdiv(w, blocks.width)
     # The interpreter cuts bfloat16 where a GPU rounds.
-    unscaled = torch.empty_like(p, dtype=torch.float32 if _triton.INTERPRETED else p.dtype)
+    unscaled = torch.empty_like(p, dtype=torch.float32 if INTERPRETED else p.dtype)
     partial = torch.empty(n_programs, dtype=torch.float32, device=p.device)
     with torch.cuda.device_of(p):  # which need not be the current one
         _attention_loss_fwd_kernel[(n_programs,)](

@@ -16,6 +16,7 @@ import triton.language as tl
 from torch import Tensor
 
 from vadfast_kernels import _triton
+from vadfast_kernels._constants import LN2, LOG2E
 from vadfast_kernels.criss_cross_attention.tuned import block_sizes
 
 
@@ -47,7 +48,7 @@ def _criss_cross_fwd_kernel(
     q = _load(q_ptr + b * q_b + o * q_line, at, q_at, d, L, D, UPCAST)
     lse_at_query = b * lse_b + o * lse_line + at.to(tl.int64) * lse_at
     if COLUMN:
-        m = tl.load(acc_lse_ptr + lse_at_query, mask=at < L, other=0.0) * 1.4426950408889634
+        m = tl.load(acc_lse_ptr + lse_at_query, mask=at < L, other=0.0) * LOG2E
         total = tl.full((BLOCK_Q,), 1.0, tl.float32)
         acc = _load(acc_ptr + b * acc_b + o * acc_line, at, acc_at, c, L, C, UPCAST).to(tl.float32)
     else:
@@ -58,9 +59,7 @@ def _criss_cross_fwd_kernel(
         to = first + tl.arange(0, BLOCK_K)
         k = _load(k_ptr + b * k_b + o * k_line, to, k_at, d, L, D, UPCAST)
         v = _load(v_ptr + b * v_b + o * v_line, to, v_at, c, L, C, UPCAST)
-        s = (
-            tl.dot(q, tl.trans(k), input_precision=PRECISION) * 1.4426950408889634
-        )  # exp2 is the cheap one
+        s = tl.dot(q, tl.trans(k), input_precision=PRECISION) * LOG2E
         live = (to < L)[None, :]
         if COLUMN:
             live = live & (at[:, None] != to[None, :])
@@ -75,7 +74,7 @@ def _criss_cross_fwd_kernel(
     y_tile = y_ptr + b * y_b + o * y_line + at[:, None].to(tl.int64) * y_at + c[None, :]
     tl.store(y_tile, (acc / total[:, None]).to(y_ptr.dtype.element_ty), mask=inside)
     if chunk == 0:
-        tl.store(lse_ptr + lse_at_query, (m + tl.log2(total)) * 0.6931471805599453, mask=at < L)
+        tl.store(lse_ptr + lse_at_query, (m + tl.log2(total)) * LN2, mask=at < L)
 
 
 @triton.jit
@@ -118,7 +117,7 @@ def _criss_cross_bwd_qk_kernel(
         live = (at < L)[:, None] & (to < L)[None, :]
         if COLUMN:
             live = live & (at[:, None] != to[None, :])
-        p = tl.where(live, tl.exp2((s - lse) * 1.4426950408889634), 0.0)
+        p = tl.where(live, tl.exp2((s - lse) * LOG2E), 0.0)
         ds = p * (dp - delta)
         grad = tl.dot(ds.to(other.dtype), other, grad, input_precision=PRECISION)
     grad_tile = b * grad_b + o * grad_line + at[:, None].to(tl.int64) * grad_at + d[None, :]
@@ -154,7 +153,7 @@ def _criss_cross_bwd_v_kernel(
         live = (at < L)[:, None] & (to < L)[None, :]
         if COLUMN:
             live = live & (at[:, None] != to[None, :])
-        p = tl.where(live, tl.exp2((s - lse[None, :]) * 1.4426950408889634), 0.0)
+        p = tl.where(live, tl.exp2((s - lse[None, :]) * LOG2E), 0.0)
         dv = tl.dot(p.to(dy.dtype), dy, dv, input_precision=PRECISION)
     dv_tile = b * dv_b + o * dv_line + at[:, None].to(tl.int64) * dv_at + c[None, :]
     inside = (at[:, None] < L) & (c[None, :] < C)

@@ -20,6 +20,7 @@ import triton.language as tl
 from torch import Tensor
 
 from vadfast_kernels import _triton
+from vadfast_kernels._constants import LN2, LOG2E
 from vadfast_kernels.prototype_attention.torch_impl import length_backward
 from vadfast_kernels.prototype_attention.tuned import Blocks, block_sizes
 
@@ -37,7 +38,7 @@ def _retrieve(s, gram, m, M, PRECISION: tl.constexpr):
     """From scores z . p, each [positions, prototypes]: their softmax over |r|, and r / |r| . p; and which p is nearest."""
     s = tl.where((m < M)[None, :], s, float("-inf"))
     nearest = m[None, :] == tl.argmax(s, 1)[:, None]
-    beta = tl.exp2((s - tl.max(s, 1)[:, None]) * 1.4426950408889634)
+    beta = tl.exp2((s - tl.max(s, 1)[:, None]) * LOG2E)
     beta = beta / tl.sum(beta, 1)[:, None]
     toward = tl.dot(beta, gram, input_precision=PRECISION)
     length = tl.sqrt(tl.maximum(tl.sum(beta * toward, 1), 0.0))
@@ -73,7 +74,7 @@ def _prototype_sum_kernel(
             c = first_c + tl.arange(0, BLOCK_K)
             z, w = _load(z_ptr, n, z_n, c, N, C), _load(w_ptr, m, w_m, c, M, C)
             s = tl.dot(w, tl.trans(z), s, input_precision=PRECISION)
-        s = tl.where((n < N)[None, :], s * 1.4426950408889634, float("-inf"))
+        s = tl.where((n < N)[None, :], s * LOG2E, float("-inf"))
         # Finite from the first tile on, which has a position: the last split may only end early.
         new = tl.maximum(top, tl.max(s, 1))
         share, keep = tl.exp2(s - new[:, None]), tl.exp2(top - new)
@@ -115,7 +116,7 @@ def _prototype_merge_kernel(
     u = u / sum_of_weights
     length = tl.sqrt(tl.sum(u * u, 0))
     tl.store(p_ptr + (b * M + m) * C + c, u / tl.maximum(length, 1e-12), mask=c < C)
-    tl.store(lse_ptr + b * M + m, (top + tl.log2(sum_of_weights)) * 0.6931471805599453)
+    tl.store(lse_ptr + b * M + m, (top + tl.log2(sum_of_weights)) * LN2)
     tl.store(length_ptr + b * M + m, length)
 
 
@@ -231,7 +232,7 @@ def _prototype_bwd_z_kernel(
         ds, _ = _retrieve_backward(to, beta, toward, nearest, dt)
         # Outside, a very negative lse would make infinities, and those times 0 NaN.
         live = (n < N)[:, None] & (m < M)[None, :]
-        share = tl.where(live, tl.exp2((share - lse[None, :]) * 1.4426950408889634), 0.0)
+        share = tl.where(live, tl.exp2((share - lse[None, :]) * LOG2E), 0.0)
         dscore = share * dshare  # du . u = 0: nothing to subtract
         dw = tl.dot(
             tl.trans(dscore), _load(z_ptr, n, z_n, own, N, C), dw, input_precision=PRECISION
@@ -331,7 +332,7 @@ def _options(blocks: Blocks, z: Tensor) -> dict[str, Any]:
     """What every kernel but the merging one takes by name."""
     return {
         "BLOCK_N": blocks.n, "BLOCK_C": blocks.c, "BLOCK_K": blocks.k, "BLOCK_M": blocks.m,
-        "PRECISION": _triton.dot_options(z.dtype)["PRECISION"],
+        "PRECISION": _triton.precision_of(z.dtype),
         "num_warps": blocks.n_warps, "num_stages": blocks.n_stages,
     }  # fmt: skip
 

@@ -165,7 +165,7 @@ def _square(pooled: Tensor, weight: Tensor, bias: Tensor | None, variant: str) -
     _variance_square_kernel[(triton.cdiv(n, blocks.positions),)](
         v, pooled, w.contiguous(), w if b is None else b, n, c, d, share(d, variant),
         BLOCK_N=blocks.positions, BLOCK_C=blocks.c, BLOCK_D=blocks.d, BIAS=b is not None,
-        PRECISION=_triton.dot_options(weight.dtype)["PRECISION"],
+        PRECISION=_triton.precision_of(weight.dtype),
         num_warps=blocks.n_warps, num_stages=blocks.n_stages,
     )  # fmt: skip
     return v
