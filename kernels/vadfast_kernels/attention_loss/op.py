@@ -55,10 +55,10 @@ import torch
 from torch import Tensor
 
 from vadfast_kernels import _triton
+from vadfast_kernels._dtypes import FLOATS
 from vadfast_kernels._op import Backend, Operator
 
 EDGES = ("drop", "tf")
-_DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 _NAME = "attention_loss"
 
 
@@ -93,7 +93,7 @@ def _check(predicted: Tensor, target: Tensor, attention: Tensor) -> None:
             f"got {list(attention.shape)}"
         )
     for name, x in (("predicted", predicted), ("target", target), ("attention", attention)):
-        if x.dtype not in _DTYPES:
+        if x.dtype not in FLOATS:
             raise TypeError(
                 f"{_NAME}: {name} must be float32, float16, bfloat16 or float64, got {x.dtype}"
             )

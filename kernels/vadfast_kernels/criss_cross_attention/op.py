@@ -21,7 +21,7 @@ Shapes (any strides; B batch, D query channels, C value channels)
 q, k and v may be slices of one fused projection. A tensor whose channels are not next to each other in memory is copied once.
 
 Numbers
-    dtype       float32, float16 or bfloat16, the same for q, k and v; float64 on the backends ``torch`` and ``reference``.
+    dtype       float32, float16 or bfloat16, the same for q, k and v; float64 on the backend ``torch``.
                 Under autocast all three are cast to its dtype.
     arithmetic  scores, softmax and sums in float32 at least; y is rounded once by triton, products of weights and values are
                 in the dtype of v.
@@ -33,9 +33,8 @@ Numbers
 
 Backends, in the order that ``backend="auto"`` tries them
 
-    triton      CUDA of capability 8.0, D <= 128             triton_impl.py
-    torch       any device                                   torch_impl.py
-    reference   by name only in practice: it is tried last   reference.py
+    triton      CUDA of capability 8.0, D <= 128    triton_impl.py
+    torch       any device                          torch_impl.py
 
 Raises:
     ValueError    wrong rank; shapes that do not agree; an empty tensor; an unknown affinity or backend.
@@ -56,11 +55,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vadfast_kernels import _triton
+from vadfast_kernels._dtypes import FLOATS
 from vadfast_kernels._op import Backend, Operator
+from vadfast_kernels.criss_cross_attention.layout import channels_first
 
 MAX_QUERY_CHANNELS = 128  # a tile of queries and one of keys stay in registers
 AFFINITIES = ("dot", "cosine")
-_DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 _NAME = "criss_cross_attention"
 
 
@@ -86,7 +86,7 @@ def _check(q: Tensor, k: Tensor, v: Tensor) -> None:
     for name, x in (("q", q), ("k", k), ("v", v)):
         if x.dim() != 4:
             raise ValueError(f"{_NAME}: {name} must be [B, channels, H, W], got {list(x.shape)}")
-        if x.dtype not in _DTYPES:
+        if x.dtype not in FLOATS:
             raise TypeError(
                 f"{_NAME}: {name} must be float32, float16, bfloat16 or float64, got {x.dtype}"
             )
@@ -156,7 +156,7 @@ def _(
 def _like(x: Tensor) -> Tensor:
     """What backends return: the shape of ``x``, channels last in memory."""
     b, c, h, w = x.shape
-    return x.new_empty((b, h, w, c)).permute(0, 3, 1, 2)
+    return channels_first(x.new_empty((b, h, w, c)))
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:

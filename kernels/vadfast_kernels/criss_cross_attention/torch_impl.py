@@ -9,14 +9,17 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from vadfast_kernels._dtypes import wide
+from vadfast_kernels.criss_cross_attention.layout import channels_first, channels_last
+
 _CHUNK_BYTES = 2 << 20  # of scores: what a core's share of the last cache holds
 
 
 def forward(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     """Returns y [B, C, H, W] (channels last in memory) and the log-sum-exp of all scores [B, H, W] float32."""
-    q, k, v = (_channels_last(x) for x in (q, k, v))
+    q, k, v = (channels_last(x) for x in (q, k, v))
     b, h, w, _ = q.shape
-    y = torch.empty((b, h, w, v.shape[-1]), dtype=_wide(v), device=v.device)
+    y = torch.empty((b, h, w, v.shape[-1]), dtype=wide(v), device=v.device)
     top = torch.empty((b, h, w, 1), dtype=y.dtype, device=v.device)
     total = torch.empty_like(top)
     for lines in _chunks(q, h, w):
@@ -36,18 +39,18 @@ def forward(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         top_[:, lines] = m
     y /= total
     lse = (top + total.log()).squeeze(-1).float()
-    return y.to(v.dtype).permute(0, 3, 1, 2), lse
+    return channels_first(y.to(v.dtype)), lse
 
 
 def backward(
     q: Tensor, k: Tensor, v: Tensor, y: Tensor, lse: Tensor, dy: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Returns dq, dk [B, D, H, W] and dv [B, C, H, W], channels last in memory; scores are computed anew from ``lse``."""
-    q, k, v, y, dy = (_channels_last(x) for x in (q, k, v, y, dy))
-    wide = _wide(v)
-    lse = lse.to(wide).unsqueeze(-1)  # [B, H, W, 1]
-    delta = (dy.to(wide) * y.to(wide)).sum(-1, keepdim=True)  # [B, H, W, 1]
-    dq, dk, dv = (torch.zeros(x.shape, dtype=wide, device=x.device) for x in (q, k, v))
+    q, k, v, y, dy = (channels_last(x) for x in (q, k, v, y, dy))
+    dtype = wide(v)
+    lse = lse.to(dtype).unsqueeze(-1)  # [B, H, W, 1]
+    delta = (dy.to(dtype) * y.to(dtype)).sum(-1, keepdim=True)  # [B, H, W, 1]
+    dq, dk, dv = (torch.zeros(x.shape, dtype=dtype, device=x.device) for x in (q, k, v))
     for own_line in (True, False):
         if not own_line:
             q, k, v, dy, lse, delta = (x.transpose(1, 2) for x in (q, k, v, dy, lse, delta))
@@ -58,33 +61,22 @@ def backward(
                 s.diagonal(dim1=-2, dim2=-1).fill_(float("-inf"))
             p = s.sub_(lse[:, lines]).exp_()  # [B, n, L, L]
             dv[:, lines] += p.to(dy.dtype).mT @ dy[:, lines]
-            ds = (dy[:, lines] @ v[:, lines].mT).to(wide).sub_(delta[:, lines]).mul_(p).to(q.dtype)
+            ds = (dy[:, lines] @ v[:, lines].mT).to(dtype).sub_(delta[:, lines]).mul_(p).to(q.dtype)
             dq[:, lines] += ds @ k[:, lines]
             dk[:, lines] += ds.mT @ q[:, lines]
     # Two transpositions in all have brought nothing back: they are undone here.
-    grads = (
-        g.transpose(1, 2).to(x.dtype).permute(0, 3, 1, 2) for g, x in ((dq, q), (dk, k), (dv, v))
+    dq, dk, dv = (
+        channels_first(g.transpose(1, 2).to(x.dtype)) for g, x in ((dq, q), (dk, k), (dv, v))
     )
-    dq, dk, dv = grads
     return dq, dk, dv
-
-
-def _channels_last(x: Tensor) -> Tensor:
-    x = x.permute(0, 2, 3, 1)
-    return x if x.stride(-1) == 1 else x.contiguous()  # [B, H, W, C]
-
-
-def _wide(x: Tensor) -> torch.dtype:
-    """Sums are kept in at least float32."""
-    return torch.promote_types(x.dtype, torch.float32)
 
 
 def _scores(q: Tensor, k: Tensor) -> Tensor:
     """[B, n, L, L], owned by the caller."""
-    return (q @ k.mT).to(_wide(q))
+    return (q @ k.mT).to(wide(q))
 
 
 def _chunks(q: Tensor, n_lines: int, length: int) -> Iterator[slice]:
-    line = q.shape[0] * length * length * torch.finfo(_wide(q)).bits // 8
+    line = q.shape[0] * length * length * torch.finfo(wide(q)).bits // 8
     step = max(1, _CHUNK_BYTES // max(line, 1))
     return (slice(i, min(i + step, n_lines)) for i in range(0, n_lines, step))

@@ -10,6 +10,9 @@ direction; tensors are channels last.
                 dq = ds k,  dk = ds^T q,  dv = p^T dy, each as row plus column
 """
 
+from collections.abc import Iterator
+from typing import Literal
+
 import torch
 import triton
 import triton.language as tl
@@ -17,7 +20,8 @@ from torch import Tensor
 
 from vadfast_kernels import _triton
 from vadfast_kernels._constants import LN2, LOG2E
-from vadfast_kernels.criss_cross_attention.tuned import block_sizes
+from vadfast_kernels.criss_cross_attention.layout import channels_first, channels_last
+from vadfast_kernels.criss_cross_attention.tuned import Blocks, block_sizes
 
 
 @triton.jit
@@ -87,7 +91,7 @@ def _criss_cross_bwd_qk_kernel(
     BLOCK: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_C: tl.constexpr,
     OWN_IS_QUERY: tl.constexpr, COLUMN: tl.constexpr, UPCAST: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """Dq (own = q, dy; other = k, v) or dk (own = k, v; other = q, dy): the same sum seen from either side."""
+    """One tile of dq (own = q, dy; other = k, v) or of dk (own = k, v; other = q, dy): the same sum seen from either side."""
     tile, line = tl.program_id(0), tl.program_id(1).to(tl.int64)
     b, o = line // N_LINES, line % N_LINES
     own_wide_ptr += b * own_wide_b + o * own_wide_line
@@ -135,7 +139,7 @@ def _criss_cross_bwd_v_kernel(
     BLOCK: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_C: tl.constexpr,
     COLUMN: tl.constexpr, UPCAST: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """Dv of one tile of keys, one chunk of value channels."""
+    """The gradient of v of one tile of keys, one chunk of value channels."""
     tile, line, chunk = tl.program_id(0), tl.program_id(1).to(tl.int64), tl.program_id(2)
     b, o = line // N_LINES, line % N_LINES
     at, d = tile * BLOCK + tl.arange(0, BLOCK), tl.arange(0, BLOCK_D)
@@ -164,17 +168,15 @@ def _criss_cross_bwd_v_kernel(
 
 def forward(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     """Returns y [B, C, H, W] (channels last in memory) and the log-sum-exp of all scores [B, H, W] float32."""
-    q, k, v = (_channels_last(x) for x in (q, k, v))
+    q, k, v = (channels_last(x) for x in (q, k, v))
     b, h, w, d = q.shape
     c = v.shape[-1]
     # In float32 for the gradient's sake: a rounded row part would be rounded again with the column's.
     acc = torch.empty((b, h, w, c), dtype=torch.float32, device=v.device)
     y = torch.empty((b, h, w, c), dtype=v.dtype, device=v.device)
     acc_lse, lse = (torch.empty((b, h, w), dtype=torch.float32, device=v.device) for _ in range(2))
-    with _on(q):
-        for column in (False, True):
-            length, n_lines = (h, w) if column else (w, h)
-            blocks = block_sizes("fwd", length, d, c, q.dtype)
+    with torch.cuda.device_of(q):
+        for column, length, n_lines, blocks in _passes("fwd", q, c):
             out, out_lse = (y, lse) if column else (acc, acc_lse)
             grid = (triton.cdiv(length, blocks.query), b * n_lines, triton.cdiv(c, blocks.c))
             _criss_cross_fwd_kernel[grid](
@@ -184,20 +186,20 @@ def forward(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
                 COLUMN=column, num_warps=blocks.n_warps, num_stages=blocks.n_stages,
                 **_triton.dot_options(q.dtype),
             )  # fmt: skip
-    return y.permute(0, 3, 1, 2), lse
+    return channels_first(y), lse
 
 
 def backward(
     q: Tensor, k: Tensor, v: Tensor, y: Tensor, lse: Tensor, dy: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Returns dq, dk [B, D, H, W] and dv [B, C, H, W], channels last in memory."""
-    q, k, v, y, dy = (_channels_last(x) for x in (q, k, v, y, dy))
+    q, k, v, y, dy = (channels_last(x) for x in (q, k, v, y, dy))
     delta = (dy.float() * y.float()).sum(-1)  # [B, H, W]
-    with _on(q):
+    with torch.cuda.device_of(q):
         dq = _grad_qk(q, k, dy, v, lse, delta, own_is_query=True)
         dk = _grad_qk(k, q, v, dy, lse, delta, own_is_query=False)
         dv = _grad_v(q, k, dy, lse)
-    return dq.permute(0, 3, 1, 2), dk.permute(0, 3, 1, 2), dv.permute(0, 3, 1, 2)
+    return channels_first(dq), channels_first(dk), channels_first(dv)
 
 
 def _grad_qk(
@@ -208,9 +210,7 @@ def _grad_qk(
     c = own_wide.shape[-1]
     row = torch.empty((b, h, w, d), dtype=torch.float32, device=own.device)
     grad = torch.empty((b, h, w, d), dtype=own.dtype, device=own.device)
-    for column in (False, True):
-        length, n_lines = (h, w) if column else (w, h)
-        blocks = block_sizes("bwd", length, d, c, own.dtype)
+    for column, length, n_lines, blocks in _passes("bwd", own, c):
         out = grad if column else row
         _criss_cross_bwd_qk_kernel[triton.cdiv(length, blocks.query), b * n_lines](
             out, own, other, own_wide, other_wide, lse, delta, row, length, n_lines, d, c,
@@ -227,9 +227,7 @@ def _grad_v(q: Tensor, k: Tensor, dy: Tensor, lse: Tensor) -> Tensor:
     d = q.shape[-1]
     row = torch.empty((b, h, w, c), dtype=torch.float32, device=q.device)
     dv = torch.empty((b, h, w, c), dtype=q.dtype, device=q.device)
-    for column in (False, True):
-        length, n_lines = (h, w) if column else (w, h)
-        blocks = block_sizes("bwd", length, d, c, q.dtype)
+    for column, length, n_lines, blocks in _passes("bwd", q, c):
         out = dv if column else row
         grid = (triton.cdiv(length, blocks.query), b * n_lines, triton.cdiv(c, blocks.c))
         _criss_cross_bwd_v_kernel[grid](
@@ -242,17 +240,16 @@ def _grad_v(q: Tensor, k: Tensor, dy: Tensor, lse: Tensor) -> Tensor:
     return dv
 
 
+def _passes(
+    direction: Literal["fwd", "bwd"], q: Tensor, c: int
+) -> Iterator[tuple[bool, int, int, Blocks]]:
+    """Rows, then columns: whether it is columns, the length of a line, lines in an image, and tiles."""
+    _, h, w, d = q.shape
+    for column, length, n_lines in ((False, w, h), (True, h, w)):
+        yield column, length, n_lines, block_sizes(direction, length, d, c, q.dtype)
+
+
 def _strides(column: bool, *tensors: Tensor) -> tuple[int, ...]:
     """For each [B, H, W, ...]: strides of batch, of lines, and along a line."""
     line, at = (2, 1) if column else (1, 2)
     return tuple(s for x in tensors for s in (x.stride(0), x.stride(line), x.stride(at)))
-
-
-def _channels_last(x: Tensor) -> Tensor:
-    x = x.permute(0, 2, 3, 1)
-    return x if x.stride(-1) == 1 else x.contiguous()  # [B, H, W, C]
-
-
-def _on(x: Tensor) -> torch.cuda.device:
-    """Launches go to the tensor's GPU, which need not be the current one."""
-    return torch.cuda.device_of(x)

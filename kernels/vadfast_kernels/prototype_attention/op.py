@@ -72,12 +72,12 @@ import torch
 from torch import Tensor
 
 from vadfast_kernels import _triton
+from vadfast_kernels._dtypes import FLOATS, no_autocast, wide
 from vadfast_kernels._op import Backend, Operator
 
 MAX_CHANNELS = 256  # one program adds up all parts of a prototype
 MAX_PROTOTYPES = 32  # scores of a tile of positions with all prototypes stay in registers: with 64 the gradient spilled
 EPS = 1e-12  # of lengths
-_DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 _NAME = "prototype_attention"
 
 
@@ -111,7 +111,7 @@ def _diversity(p: Tensor) -> Tensor:
 def _check(z: Tensor, weight: Tensor) -> None:
     if z.dim() != 3 or z.numel() == 0:
         raise ValueError(f"{_NAME}: z must be [B, N, C] and not empty, got {list(z.shape)}")
-    if z.dtype not in _DTYPES:
+    if z.dtype not in FLOATS:
         raise TypeError(f"{_NAME}: z must be float32, float16, bfloat16 or float64, got {z.dtype}")
     if weight.dtype != z.dtype or weight.device != z.device:
         raise TypeError(
@@ -147,17 +147,12 @@ OPERATOR = Operator(
 )
 
 
-def _float32_stays(z: Tensor) -> torch.autocast:
-    """Inputs have autocast's dtype by now; the products between them are in float32, and autocast would round those too."""
-    return torch.autocast(z.device.type, enabled=False)
-
-
 @torch.library.custom_op("vadfast::prototype_attention", mutates_args=())
 def _forward(
     z: Tensor, weight: Tensor, backend: str
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     implementation = OPERATOR.implementation(backend, z, weight)
-    with _float32_stays(z):
+    with no_autocast(z):
         y, p, compactness, lse, length = implementation.forward(z, weight)
     return y, p, compactness, lse, length
 
@@ -165,9 +160,8 @@ def _forward(
 @_forward.register_fake
 def _(z: Tensor, weight: Tensor, backend: str) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     (b, n, c), m = z.shape, weight.shape[0]
-    wide = torch.promote_types(z.dtype, torch.float32)
     shapes = ((b, m, c), (b, n), (b, m), (b, m))
-    return (z.new_empty((b, n, c)), *(z.new_empty(s, dtype=wide) for s in shapes))  # type: ignore[return-value]
+    return (z.new_empty((b, n, c)), *(z.new_empty(s, dtype=wide(z)) for s in shapes))  # type: ignore[return-value]
 
 
 @torch.library.custom_op("vadfast::prototype_attention_backward", mutates_args=())
@@ -176,7 +170,7 @@ def _backward(
     dy: Tensor, dp: Tensor, dcompactness: Tensor, backend: str,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     implementation = OPERATOR.implementation(backend, z, weight)
-    with _float32_stays(z):
+    with no_autocast(z):
         dz, dweight = implementation.backward(z, weight, p, lse, length, dy, dp, dcompactness)
     return dz, dweight
 

@@ -9,30 +9,30 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from vadfast_kernels._dtypes import wide
 from vadfast_kernels.prototype_attention.op import EPS
 
-_CHUNK_BYTES = (
-    1 << 20
-)  # of positions: what a core's share of the last cache holds, beside dy and dz
+# Of positions: what a core's share of the last cache holds, beside dy and dz.
+_CHUNK_BYTES = 1 << 20
 
 
 def forward(z: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Returns y [B, N, C], p [B, M, C], compactness [B, N], and of the prototypes: log-sum-exp of their scores and length [B, M]."""
     (b, n, c), m = z.shape, len(weight)
     y = torch.empty((b, n, c), dtype=z.dtype, device=z.device)
-    wide = _wide(z)
+    dtype = wide(z)
     p, compactness, lse, length = (
-        torch.empty(shape, dtype=wide, device=z.device)
+        torch.empty(shape, dtype=dtype, device=z.device)
         for shape in ((b, m, c), (b, n), (b, m), (b, m))
     )
-    weight = weight.to(wide)
+    weight = weight.to(dtype)
     for i in range(b):
         u, lse[i] = _summed(z[i], weight)
         length[i] = torch.linalg.vector_norm(u, dim=1)
         p[i] = u / length[i].clamp_min(EPS)[:, None]
         gram = p[i] @ p[i].T
         for part in _chunks(z):
-            zc = z[i, part].to(wide)
+            zc = z[i, part].to(dtype)
             found = _retrieve(zc, p[i], gram)
             y[i, part] = torch.addmm(zc, found.beta.T, p[i])
             square = torch.linalg.vector_norm(zc, dim=1).square_()
@@ -46,20 +46,20 @@ def backward(
     dy: Tensor, dp: Tensor, dcompactness: Tensor,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Returns dz [B, N, C] and dweight [M, C]."""
-    wide = _wide(z)
+    dtype = wide(z)
     dz = torch.empty(z.shape, dtype=z.dtype, device=z.device)
-    w = weight.to(wide)
+    w = weight.to(dtype)
     dweight = torch.zeros_like(w)
     for i in range(len(z)):
         gram, total = p[i] @ p[i].T, dp[i].clone()
         for part in _chunks(z):
-            zc, g = z[i, part].to(wide), dy[i, part].to(wide)
+            zc, g = z[i, part].to(dtype), dy[i, part].to(dtype)
             found = _retrieve(zc, p[i], gram)
             ds, along = _retrieve_backward(found, p[i], gram, g, dcompactness[i, part])
             total += found.beta @ g + ds @ zc - (found.beta * along) @ found.beta.T @ p[i]
         du = length_backward(total, p[i], length[i])
         for part in _chunks(z):
-            zc, g, dt = z[i, part].to(wide), dy[i, part].to(wide), dcompactness[i, part]
+            zc, g, dt = z[i, part].to(dtype), dy[i, part].to(dtype), dcompactness[i, part]
             found = _retrieve(zc, p[i], gram)
             ds, _ = _retrieve_backward(found, p[i], gram, g, dt)
             share = (w @ zc.T - lse[i][:, None]).exp_()  # of a position in each prototype
@@ -120,10 +120,5 @@ def _summed(z: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
 
 def _chunks(z: Tensor) -> Iterator[slice]:
     n, c = z.shape[-2:]
-    step = max(1, _CHUNK_BYTES // (c * torch.finfo(_wide(z)).bits // 8))
+    step = max(1, _CHUNK_BYTES // (c * torch.finfo(wide(z)).bits // 8))
     return (slice(i, min(i + step, n)) for i in range(0, n, step))
-
-
-def _wide(x: Tensor) -> torch.dtype:
-    """Sums are kept in at least float32."""
-    return torch.promote_types(x.dtype, torch.float32)

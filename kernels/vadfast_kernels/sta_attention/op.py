@@ -9,8 +9,8 @@ For an element p = (n, c) of f, Omega(p) is its row and its column, p itself cou
 applied ``recurrence`` times with the same weights.
 
 Source: Liu et al., "Learning task-specific representation for video anomaly detection with spatial-temporal attention", ICASSP
-2022, eq. 1 to 3, read as the softmax over keys that the text
-describes: eq. 1 gives 0 to what is off the cross where -inf is meant, and eq. 2 sums over queries.
+2022, eq. 1 to 3, read as the softmax over keys that the text describes: eq. 1 gives 0 to what is off the cross where -inf is
+meant, and eq. 2 sums over queries.
 
 Shapes (B bags, N segments, C features, D channels of q and k)
 
@@ -51,6 +51,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vadfast_kernels._dtypes import no_autocast
 from vadfast_kernels._op import Backend, Operator
 from vadfast_kernels.sta_attention import circle, reference
 
@@ -69,7 +70,7 @@ def sta_attention(
     if not max_error > 0:
         raise ValueError(f"{_NAME}: max_error must be above 0, got {max_error}")
     _check(f, wq, bq, wk, bk)
-    with torch.autocast(f.device.type, enabled=False):
+    with no_autocast(f):
         if backend == "reference":
             return reference.sta_attention(f, wq, bq, wk, bk, recurrence=recurrence)
         n_harmonics = circle.harmonics_for(max_error)

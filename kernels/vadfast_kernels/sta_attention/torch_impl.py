@@ -109,7 +109,7 @@ def _along(psi: Tensor, sums: tuple[Tensor, Tensor], kernel: Tensor, weights: Te
 
 
 def _turned(psi: Tensor) -> Tensor:
-    """D psi / dt: cos mt -> -m sin mt, sin mt -> m cos mt."""
+    """The derivative of psi by t: cos mt -> -m sin mt, sin mt -> m cos mt."""
     out = torch.zeros_like(psi)
     order = torch.arange(1, psi.shape[2] // 2 + 1, dtype=psi.dtype, device=psi.device)[:, None]
     out[:, :, 1::2] = -order * psi[:, :, 2::2]

@@ -11,6 +11,8 @@ The right-hand form of ``paper`` never makes a: where the largest v is far above
 import torch
 from torch import Tensor
 
+from vadfast_kernels._dtypes import wide
+
 
 def gain_of(v: Tensor, variant: str) -> Tensor:
     """Returns the gain of each cell [B, P]."""
@@ -31,10 +33,9 @@ def gain_backward(v: Tensor, gain: Tensor, dgain: Tensor, variant: str) -> Tenso
 
 def centred(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
     """Returns weight [D, C] and bias [D] less their mean over D, in at least float32: f is then its own deviation."""
-    wide = torch.promote_types(weight.dtype, torch.float32)
-    weight = weight.to(wide)
+    weight = weight.to(wide(weight))
     if bias is not None:
-        bias = bias.to(wide)
+        bias = bias.to(weight.dtype)
         bias = bias - bias.mean()
     return weight - weight.mean(dim=0), bias
 

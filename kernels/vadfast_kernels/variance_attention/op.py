@@ -62,11 +62,11 @@ import torch
 from torch import Tensor
 
 from vadfast_kernels import _triton
+from vadfast_kernels._dtypes import FLOATS, no_autocast, wide
 from vadfast_kernels._op import Backend, Operator
 
 VARIANTS = ("code", "paper")
 MAX_CELL = 64  # a row of a cell, for several channels, stays in registers
-_DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 _NAME = "variance_attention"
 
 
@@ -89,7 +89,7 @@ def variance_attention(
 def _check(x: Tensor, weight: Tensor, bias: Tensor | None, cell: int) -> None:
     if x.dim() != 4 or x.numel() == 0:
         raise ValueError(f"{_NAME}: x must be [B, C, H, W] and not empty, got {list(x.shape)}")
-    if x.dtype not in _DTYPES:
+    if x.dtype not in FLOATS:
         raise TypeError(f"{_NAME}: x must be float32, float16, bfloat16 or float64, got {x.dtype}")
     for name, other in (("weight", weight), ("bias", bias)):
         if other is not None and (other.dtype != x.dtype or other.device != x.device):
@@ -130,17 +130,12 @@ OPERATOR = Operator(
 )
 
 
-def _float32_stays(x: Tensor) -> torch.autocast:
-    """Inputs have autocast's dtype by now; the products between them are in float32, and autocast would round those too."""
-    return torch.autocast(x.device.type, enabled=False)
-
-
 @torch.library.custom_op("vadfast::variance_attention", mutates_args=())
 def _forward(
     x: Tensor, weight: Tensor, bias: Tensor | None, cell: int, variant: str, backend: str
 ) -> tuple[Tensor, Tensor]:
     implementation = OPERATOR.implementation(backend, x, cell)
-    with _float32_stays(x):
+    with no_autocast(x):
         y, v = implementation.forward(x, weight, bias, cell, variant)
     return y, v
 
@@ -150,8 +145,7 @@ def _(
     x: Tensor, weight: Tensor, bias: Tensor | None, cell: int, variant: str, backend: str
 ) -> tuple[Tensor, Tensor]:
     b, _, h, w = x.shape
-    wide = torch.promote_types(x.dtype, torch.float32)
-    return torch.empty_like(x), x.new_empty((b, (h // cell) * (w // cell)), dtype=wide)
+    return torch.empty_like(x), x.new_empty((b, (h // cell) * (w // cell)), dtype=wide(x))
 
 
 @torch.library.custom_op("vadfast::variance_attention_backward", mutates_args=())
@@ -160,7 +154,7 @@ def _backward(
     variant: str, backend: str,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     implementation = OPERATOR.implementation(backend, x, cell)
-    with _float32_stays(x):
+    with no_autocast(x):
         dx, dweight, dbias = implementation.backward(x, weight, bias, v, dy, cell, variant)
     return dx, dweight, dbias
 

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vadfast_kernels._dtypes import wide
 from vadfast_kernels.variance_attention.gain import centred, gain_backward, gain_of, share
 
 
@@ -67,8 +68,7 @@ def _scale_and_add(dy: Tensor, gain: Tensor, dpooled: Tensor, cell: int, *, out:
 
 def _pool(x: Tensor, cell: int) -> Tensor:
     """The mean of each cell [B, P, C], in float32 at least."""
-    wide = torch.promote_types(x.dtype, torch.float32)
-    return F.avg_pool2d(x.to(wide), cell).flatten(2).mT
+    return F.avg_pool2d(x.to(wide(x)), cell).flatten(2).mT
 
 
 def _spread(gain: Tensor, x: Tensor, cell: int) -> Tensor:
