@@ -8,9 +8,8 @@ import pytest
 import torch
 
 if not torch.cuda.is_available():
-    os.environ.setdefault(
-        "TRITON_INTERPRET", "1"
-    )  # before anything imports triton: afterwards it is ignored
+    # Before anything imports triton: afterwards it is ignored.
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
 @pytest.fixture(scope="session", autouse=True)

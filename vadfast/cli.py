@@ -65,9 +65,8 @@ def exit_code_of(
     try:
         with _spoken_log():
             app(args=arguments, prog_name=f"vadfast {name}")
-    except (
-        SystemExit
-    ) as stop:  # the ordinary end; click's own usage errors arrive so too, already printed
+    # The ordinary end; click's own usage errors arrive so too, already printed.
+    except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except (VadfastError, OSError) as error:
         if _debug:

@@ -287,9 +287,8 @@ def test_the_table_names_losers_and_bounds(
     ):
         assert words in out
     table = out[: out.index("gate:")]
-    assert (
-        max(len(line) for line in table.splitlines()) <= 80
-    )  # nothing is cut or folded in a plain terminal
+    # Nothing is cut or folded in a plain terminal.
+    assert max(len(line) for line in table.splitlines()) <= 80
     assert "…" not in table
 
 

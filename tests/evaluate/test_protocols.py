@@ -167,9 +167,8 @@ def test_equal_error_rate_of_known_curves() -> None:
     assert eer(1, 2, 3, 4, 5, 6, 7, 8) == 0.0
     assert eer(5, 6, 7, 8, 1, 2, 3, 4) == 1.0
     assert eer(1, 1, 1, 1, 1, 1, 1, 1) == 0.5
-    assert (
-        eer(1, 2, 3, 5, 4, 6, 7, 8) == 0.25
-    )  # at threshold 5: one false alarm of 4, one miss of 4
+    # At threshold 5: one false alarm of 4, one miss of 4.
+    assert eer(1, 2, 3, 5, 4, 6, 7, 8) == 0.25
     # Corners of the ROC (0, 0) (0, 1/2) (1, 1): misses meet false alarms on the last line, at 1/3.
     assert eer(1, 1, 1, 1, 1, 1, 2, 2) == pytest.approx(1 / 3)
 

@@ -23,9 +23,8 @@ HERE = Path(__file__).parent
 BUNDLE, FILM = HERE / "adl-tiny.vad.zip", HERE / "film.npz"
 SCORES, ORIGIN = HERE / "scores.jsonl", HERE / "origin.json"
 FILM_SEED, N_FRAMES, SHRINK = 41, 48, 5
-KNOCKED = range(
-    16, 26
-)  # frames in which something strikes the camera, so that the film holds one event
+# Frames in which something strikes the camera, so that the film holds one event.
+KNOCKED = range(16, 26)
 MODEL = "--image-size 32 --width 4 --batch 8 --adversarial 0 --learning-rate 2e-3 --steps 600"
 
 

@@ -92,9 +92,8 @@ def test_the_reference_is_the_models_loss(shape: tuple[int, ...], edge: str) -> 
 def test_in_float64_the_gradient_is_that_of_differences(
     function: Callable[..., Tensor], edge: str
 ) -> None:
-    predicted, *constants = _inputs(
-        SMALL, torch.float64
-    )  # random: no two magnitudes are within 1e-6 of each other
+    # Random: no two magnitudes are within 1e-6 of each other.
+    predicted, *constants = _inputs(SMALL, torch.float64)
 
     def of_predicted(x: Tensor) -> Tensor:
         return function(x, *constants, content_weight=0.7, gradient_weight=1.3, edge=edge)
@@ -132,10 +131,8 @@ def test_values_and_gradients(
 def test_where_magnitudes_tie_the_sign_is_zero(edge: str, backend: str) -> None:
     generator = torch.Generator().manual_seed(0)
     few = [torch.randint(-1, 2, (2, 3, 13, 17), generator=generator).float() for _ in range(2)]
-    inputs = [
-        *few,
-        torch.randint(-2, 3, (2, 1, 13, 17), generator=generator).float(),
-    ]  # a map may even be negative
+    # A map may even be negative.
+    inputs = [*few, torch.randint(-2, 3, (2, 1, 13, 17), generator=generator).float()]
 
     def fused(*x: Tensor) -> Tensor:
         return ops.attention_loss(*x, edge=edge, backend=backend)

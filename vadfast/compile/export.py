@@ -49,11 +49,8 @@ def export_onnx(scorer: nn.Module, spec: InputSpec, target: Path) -> tuple[int, 
                 dynamic_shapes=({0: torch.export.Dim("batch")},),
             )
             _forget_origin(target)
-    except (
-        RuntimeError,
-        ValueError,
-        NotImplementedError,
-    ) as error:  # OnnxExporterError is a RuntimeError
+    # OnnxExporterError is a RuntimeError.
+    except (RuntimeError, ValueError, NotImplementedError) as error:
         reason = str(error).strip().splitlines()[0]
         raise BuildError(
             f"export: the model must be expressible as ONNX, got: {reason}; --debug shows where"

@@ -73,9 +73,8 @@ class Verdict:
 
     score_error: dict[str, float]  # by component, in its unit
     correlation: dict[str, float | None]  # None where the component did not vary
-    delta_auc: dict[
-        str, float
-    ]  # candidate minus eager, by protocol; empty without labels of both classes
+    # Candidate minus eager, by protocol; empty without labels of both classes.
+    delta_auc: dict[str, float]
     heatmap_error: float | None  # largest |difference| over the largest value
     faults: tuple[str, ...]
 

@@ -11,9 +11,8 @@ import numpy as np
 
 from vadfast.errors import SourceError
 
-Spans = list[
-    tuple[int, int]
-]  # first and last abnormal frame of each event, 0-based, both inclusive
+# First and last abnormal frame of each event, 0-based, both inclusive.
+Spans = list[tuple[int, int]]
 
 
 def from_spans(spans: Spans, n_frames: int, *, where: str) -> np.ndarray:

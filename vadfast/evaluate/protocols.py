@@ -37,9 +37,8 @@ class VideoScores:
     n_frames: int  # of the video; the first ``n_frames - len(labels)`` of them carry no score
     labels: Labels  # [n]
     components: NDArray[np.float32]  # [n, K] as the engine gave them
-    scores: Mapping[
-        str, Scores
-    ]  # "micro_minmax", "micro_raw" and, with a calibration, "causal" -> [n]
+    # "micro_minmax", "micro_raw" and, with a calibration, "causal" -> [n].
+    scores: Mapping[str, Scores]
 
     @property
     def first_frame(self) -> int:

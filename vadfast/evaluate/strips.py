@@ -189,9 +189,8 @@ def _draw_heat(axes: Axes, strip: _Strip, brightest: float) -> None:
     faint = strip.window[-1].mean(axis=-1) * 0.45  # [H, W]: enough to see where one is
     axes.imshow(faint, cmap="gray", vmin=0, vmax=255, extent=extent, aspect="auto")
     tiny = float(np.finfo(np.float32).tiny)
-    decibel = 10 * np.log10(
-        np.maximum(strip.heatmap, tiny) / max(brightest, tiny)
-    )  # [h, w], 0 = brightest
+    # [h, w], 0 = brightest
+    decibel = 10 * np.log10(np.maximum(strip.heatmap, tiny) / max(brightest, tiny))
     # The lower half of the range fades into the frame, the upper half has the colours of the bar.
     opacity = np.clip(2 * (decibel + RANGE_DB) / RANGE_DB, 0, 1)
     axes.imshow(

@@ -211,9 +211,8 @@ class Scorer(nn.Module):
         error = ((predict(self.generator, clip) - clip[:, -1]) / 2).square()  # [B, 3, H, W]
         mse = error.mean(dim=(1, 2, 3))  # [B]
         psnr = torch.log(mse.clamp_min(1e-10)) * (-10 / math.log(10))
-        heatmap = F.avg_pool2d(error.mean(dim=1, keepdim=True), HEATMAP_CELL_PX)[
-            :, 0
-        ]  # [B, H/8, W/8]
+        # [B, H/8, W/8]
+        heatmap = F.avg_pool2d(error.mean(dim=1, keepdim=True), HEATMAP_CELL_PX)[:, 0]
         return psnr.unsqueeze(1), heatmap
 
 

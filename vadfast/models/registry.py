@@ -34,9 +34,8 @@ class TrainedModel:
     """A trained model and everything that gives its numbers meaning."""
 
     method: str
-    scorer: (
-        nn.Module
-    )  # frames uint8 [B, T, H, W, 3] -> (components [B, K], heatmap [B, h, w]); eval mode, float32
+    # Frames uint8 [B, T, H, W, 3] -> (components [B, K], heatmap [B, h, w]); eval mode, float32.
+    scorer: nn.Module
     input: InputSpec
     components: tuple[Component, ...]
     paper_chain: Chain

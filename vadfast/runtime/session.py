@@ -106,9 +106,8 @@ def score_source(
 @dataclass(slots=True)
 class _Batch:
     frames: npt.NDArray[np.uint8]  # [batch, T, H, W, 3]
-    stamps: list[tuple[int, float]] = field(
-        default_factory=list
-    )  # frame, time_s of each filled window
+    # Frame, time_s of each filled window.
+    stamps: list[tuple[int, float]] = field(default_factory=list)
 
     @classmethod
     def empty(cls, batch: int, spec: InputSpec) -> "_Batch":
@@ -151,9 +150,8 @@ def _read(
             if len(batch.stamps) == len(batch.frames):
                 ready.put(batch)
                 batch = None
-    except (
-        Exception
-    ) as fault:  # handed to the caller's thread, which raises it after the good frames
+    # Handed to the caller's thread, which raises it after the good frames.
+    except Exception as fault:
         error = fault
     finally:
         if batch is not None and batch.stamps:

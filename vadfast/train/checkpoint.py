@@ -26,9 +26,8 @@ def save_tensors(
     with atomic_file(path) as temporary:
         try:
             save_file(plain, temporary, metadata=metadata)
-        except (
-            SafetensorError
-        ) as error:  # the library's own kind, also for what is an OSError elsewhere
+        # The library's own kind, also for what is an OSError elsewhere.
+        except SafetensorError as error:
             raise TrainingError(
                 f"{path}: cannot be written ({error}); free some disk space and go on with --resume"
             ) from error

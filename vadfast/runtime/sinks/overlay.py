@@ -115,10 +115,8 @@ class Painter:
         self._history: deque[tuple[float, bool]] = deque(maxlen=max(2, round(HISTORY_S * fps)))
         self._heat_max = 0.0
         self._heat_decay = 0.5 ** (1.0 / (_HEAT_HALF_LIFE_S * fps))
-        self._span = (
-            min(0.0, rule.clear_threshold),
-            rule.threshold * 1.25,
-        )  # grows with the scores
+        # Grows with the scores.
+        self._span = (min(0.0, rule.clear_threshold), rule.threshold * 1.25)
 
     def paint(self, frame: "Frame", scored: ScoredFrame | None, *, in_event: bool) -> Image:
         """Returns the picture uint8 [H, W, 3], RGB."""
