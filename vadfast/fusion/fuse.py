@@ -1,35 +1,59 @@
 """``fuse(model)``: layers whose formula has a fast operator get it; nothing else of the model changes, and ``unfuse`` undoes it.
 
-Only ``forward`` of the instances is replaced. Parameters, buffers, names and ``state_dict`` stay what they were, so a fused model
-trains, saves and loads like the plain one.
+A fused layer becomes an instance of a subclass of its class that differs in ``forward`` alone. Parameters, buffers, hooks, names and
+``state_dict`` stay what they were, so a fused model trains, saves, loads, pickles and copies like the plain one.
 """
 
-from collections.abc import Callable
+import functools
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
+from vadfast_kernels import ops
 
 from vadfast.errors import BackendError
-from vadfast.fusion import criss_cross
+from vadfast.fusion import criss_cross, folded
+from vadfast.fusion.prototype_unit import PrototypeUnitRecipe
+from vadfast.fusion.recipe import Recipe
+from vadfast.fusion.sta_attention import STAAttentionRecipe
+from vadfast.fusion.variance_attention import VarianceAttentionRecipe
+from vadfast.layers import CrissCross, PrototypeUnit, STAAttention, VarianceAttention
 
-_MARK = "_vadfast_fused"  # on a fused layer: what runs there
+Mode = Literal["train", "infer"]
+_OPTIONS = "_vadfast_fused"  # on a fused layer: its backend and mode
+_PLAIN = "_vadfast_plain"  # on the class of fused layers: the class that they came from
+
+_RECIPES: dict[type[nn.Module], Recipe] = {
+    CrissCross: criss_cross.OURS,
+    PrototypeUnit: PrototypeUnitRecipe(),
+    STAAttention: STAAttentionRecipe(),
+    VarianceAttention: VarianceAttentionRecipe(),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Fused:
-    """What became of one layer: ``runs`` names the operator, or is empty where the layer stayed plain for ``reason``."""
+    """What became of one layer: ``runs`` names the operator, or is empty where the layer stayed plain.
+
+    ``reason`` says why it stayed plain; of a fused layer, why no backend faster than the one chosen runs where the layer is now.
+    """
 
     layer: str
     kind: str
     runs: str
     reason: str
 
+    def __str__(self) -> str:
+        if not self.runs:
+            return f"stays plain: {self.reason}"
+        return f"runs {self.runs}" + (f"; {self.reason}" if self.reason else "")
+
 
 @dataclass(frozen=True, slots=True)
 class FuseReport:
     """What ``fuse`` did, layer by layer; ``print(report)`` shows it."""
 
+    mode: Mode
     layers: tuple[Fused, ...]
 
     @property
@@ -41,31 +65,21 @@ class FuseReport:
         if not self.layers:
             return "no layer of this model has a fast operator"
         width = max(len(layer.layer) for layer in self.layers)
-        lines = [f"{self.n_fused} of {len(self.layers)} layers fused"]
-        for layer in self.layers:
-            words = f"runs {layer.runs}" if layer.runs else f"stays plain: {layer.reason}"
-            lines.append(f"  {layer.layer:<{width}}  {layer.kind}  {words}")
+        words = "training" if self.mode == "train" else "inference"
+        lines = [f"{self.n_fused} of {len(self.layers)} layers fused for {words}"]
+        lines += [f"  {x.layer:<{width}}  {x.kind}  {x}" for x in self.layers]
         return "\n".join(lines)
 
 
-@dataclass(frozen=True, slots=True)
-class _Recipe:
-    operator: str
-    refusal: Callable[[nn.Module], str | None]
-    forward: Callable[[nn.Module, str], Callable[..., Any]]
-
-
-_RECIPES = {
-    name: _Recipe("criss_cross_attention", criss_cross.refusal, criss_cross.fused_forward)
-    for name in criss_cross.LAYOUTS
-}
-
-
-def fuse(model: nn.Module, *, backend: str = "auto", strict: bool = True) -> FuseReport:
-    """Gives every layer of ``model`` that has one its fast operator, in place; fusing twice changes nothing more.
+def fuse(
+    model: nn.Module, mode: Mode = "train", *, backend: str = "auto", strict: bool = True
+) -> FuseReport:
+    """Gives every layer of ``model`` that has one its fast operator, in place; a fused layer takes over a new mode and backend.
 
     Args:
         model: any module; layers are known by their class (``vadfast.layers``, CCNet's and mmcv's criss-cross attention).
+        mode: ``"train"`` passes gradients on as the plain model does. ``"infer"`` lets criss-cross layers keep their folded weights
+            between calls until a parameter changes, and makes it an error to ask them for a gradient; other layers do the same in both.
         backend: of the operators; ``auto`` chooses at each call, a named one runs or raises there.
         strict: raise where a known layer cannot be fused; False: leave it plain, and say so in the report.
 
@@ -73,37 +87,98 @@ def fuse(model: nn.Module, *, backend: str = "auto", strict: bool = True) -> Fus
         A line for every layer that has an operator.
 
     Raises:
-        BackendError: ``strict``, and a known layer is not what its class's formula needs. The model is then unchanged.
+        ValueError: ``mode`` is neither.
+        BackendError: ``strict``, and a known layer is not what its class's formula needs, or the named backend cannot run where the
+            layer is. The model is then unchanged.
 
     Example:
-        >>> from vadfast.layers import CrissCross
-        >>> print(fuse(nn.Sequential(nn.Conv2d(3, 16, 1), CrissCross(16))))
-        1 of 1 layers fused
-          1  CrissCross  runs criss_cross_attention (auto)
+        >>> from vadfast.layers import PrototypeUnit
+        >>> print(fuse(nn.Sequential(nn.Conv2d(3, 16, 1), PrototypeUnit(16)), backend="torch"))
+        1 of 1 layers fused for training
+          1  PrototypeUnit  runs prototype_attention on torch
     """
-    known = [(n, m) for n, m in model.named_modules() if type(m).__name__ in _RECIPES]
-    reasons = {name: _RECIPES[type(layer).__name__].refusal(layer) for name, layer in known}
-    refused = [f"{name} ({reason})" for name, reason in reasons.items() if reason]
+    if mode not in ("train", "infer"):
+        raise ValueError(f"fuse: mode must be train or infer, got {mode!r}")
+    known = [(n, m, r) for n, m in model.named_modules() if (r := _recipe(_plain(type(m))))]
+    report = tuple(_judge(name, m, recipe, mode, backend) for name, m, recipe in known)
+    refused = [f"{x.layer} ({x.reason})" for x in report if not x.runs]
     if strict and refused:
         raise BackendError(
-            f"fuse: every known layer must be of its published form, not so: {'; '.join(refused)}; "
+            f"fuse: every known layer must be able to run its operator, not so: {'; '.join(refused)}; "
             "strict=False leaves those plain"
         )
-    report = []
-    for name, layer in known:
-        reason, kind = reasons[name], type(layer).__name__
-        recipe = _RECIPES[kind]
-        runs = "" if reason else f"{recipe.operator} ({backend})"
-        if not reason:
-            object.__setattr__(layer, "forward", recipe.forward(layer, backend))
-            object.__setattr__(layer, _MARK, runs)
-        report.append(Fused(name or "the model itself", kind, runs, reason or ""))
-    return FuseReport(tuple(report))
+    for (_, layer, _), verdict in zip(known, report, strict=True):
+        _unfuse_layer(layer)
+        if verdict.runs:
+            layer.__class__ = _fused_class(_plain(type(layer)))
+            layer.__dict__[_OPTIONS] = {"backend": backend, "mode": mode}
+    return FuseReport(mode, report)
 
 
 def unfuse(model: nn.Module) -> int:
-    """Gives fused layers their own ``forward`` back; returns how many there were."""
-    fused = [m for m in model.modules() if _MARK in vars(m)]
-    for layer in fused:
-        del layer.__dict__["forward"], layer.__dict__[_MARK]
-    return len(fused)
+    """Gives fused layers their own class back; returns how many there were."""
+    return sum(_unfuse_layer(layer) for layer in model.modules())
+
+
+def _recipe(kind: type[nn.Module]) -> Recipe | None:
+    return _RECIPES.get(kind) or criss_cross.PUBLISHED.get(kind.__name__)
+
+
+def _judge(name: str, layer: nn.Module, recipe: Recipe, mode: Mode, backend: str) -> Fused:
+    name, kind = name or "the model itself", _plain(type(layer)).__name__
+    reason = recipe.refusal(layer)
+    if reason:
+        return Fused(name, kind, "", reason)
+    verdicts = {v.backend: v for v in ops.explain(recipe.operator, *recipe.arguments(layer))}
+    if backend not in ("auto", *verdicts):
+        raise ValueError(
+            f"fuse: backend must be one of auto, {', '.join(verdicts)} for {recipe.operator}, got {backend!r}"
+        )
+    refused = "; ".join(f"{v.backend} {v.reason}" for v in verdicts.values() if v.reason)
+    taken = [v.backend for v in verdicts.values() if v.chosen]
+    if backend != "auto":
+        taken = [] if verdicts[backend].reason else [backend]
+        refused = f"{backend} {verdicts[backend].reason}" if verdicts[backend].reason else ""
+    if not taken:
+        return Fused(name, kind, "", refused)
+    extra = f", {recipe.infer}" if mode == "infer" and recipe.infer else ""
+    return Fused(name, kind, f"{recipe.operator} on {taken[0]}{extra}", refused)
+
+
+@functools.cache
+def _fused_class(plain: type[Any]) -> type[nn.Module]:
+    """Returns the subclass of ``plain`` that fused layers belong to.
+
+    A class, and not a ``forward`` put on the instance: copies, pickles and replicas then run on their own parameters.
+    """
+    recipe = _recipe(plain)
+    assert recipe is not None
+
+    def forward(self: nn.Module, x: Any) -> Any:
+        return recipe.forward(self, x, **self.__dict__[_OPTIONS])
+
+    def reduce(self: nn.Module, _: Any) -> tuple[Any, ...]:
+        return _new_fused, (plain,), self.__dict__
+
+    members = {"forward": forward, "__reduce_ex__": reduce, _PLAIN: plain}
+    return type(f"Fused{plain.__name__}", (plain,), members)
+
+
+def _new_fused(plain: type[Any]) -> nn.Module:
+    kind = _fused_class(plain)
+    return kind.__new__(kind)
+
+
+def _plain(kind: type[Any]) -> type[Any]:
+    """Returns the class that ``kind`` was made from, or ``kind``."""
+    return vars(kind).get(_PLAIN, kind)
+
+
+def _unfuse_layer(layer: nn.Module) -> bool:
+    plain = _plain(type(layer))
+    if plain is type(layer):
+        return False
+    layer.__class__ = plain
+    del layer.__dict__[_OPTIONS]
+    folded.forget(layer)
+    return True
