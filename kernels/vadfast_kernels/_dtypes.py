@@ -7,9 +7,12 @@ from torch import Tensor
 FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 
 
-def wide(x: Tensor) -> torch.dtype:
-    """Returns the dtype in which sums over ``x`` are kept: at least float32."""
-    return torch.promote_types(x.dtype, torch.float32)
+def wide(*tensors: Tensor) -> torch.dtype:
+    """Returns the dtype in which sums over ``tensors`` are kept: the widest of theirs, at least float32."""
+    dtype = torch.float32
+    for x in tensors:
+        dtype = torch.promote_types(dtype, x.dtype)
+    return dtype
 
 
 def no_autocast(x: Tensor) -> torch.autocast:
