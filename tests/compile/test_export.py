@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import tests.compile.tiny
 from tests.compile.tiny import SPEC, TinyScorer
 from vadfast.compile.export import export_onnx
 from vadfast.errors import BuildError
@@ -50,6 +51,13 @@ def test_engines_agree_with_eager(
     got = engine_class.load(model_onnx, precision="fp32", batch=batch)(frames)
     np.testing.assert_allclose(got.components, wanted.components, atol=1e-4)
     np.testing.assert_allclose(got.heatmap, wanted.heatmap, atol=1e-6)
+
+
+def test_the_file_holds_no_path_of_the_machine_that_exported_it(model_onnx: Path) -> None:
+    content = model_onnx.read_bytes()
+    for module in (torch, tests.compile.tiny):
+        assert str(Path(module.__file__).parent).encode() not in content
+    assert b".py" not in content
 
 
 def test_export_prints_nothing_on_stdout(
