@@ -52,7 +52,7 @@ def fold(parts: Parts) -> Folded:
     query, key, value, gamma = parts
     return Folded(
         torch.cat([query.weight, key.weight]),
-        None if query.bias is None else torch.cat([query.bias, key.bias]),
+        None if query.bias is None or key.bias is None else torch.cat([query.bias, key.bias]),
         gamma * value.weight,
         None if value.bias is None else gamma * value.bias,
     )

@@ -13,17 +13,25 @@ from vadfast_kernels import ops
 
 from vadfast.errors import BackendError
 from vadfast.fusion import criss_cross, folded
+from vadfast.fusion.cluster_distance import ClusterDistanceRecipe
 from vadfast.fusion.prototype_unit import PrototypeUnitRecipe
 from vadfast.fusion.recipe import Recipe
 from vadfast.fusion.sta_attention import STAAttentionRecipe
 from vadfast.fusion.variance_attention import VarianceAttentionRecipe
-from vadfast.layers import CrissCross, PrototypeUnit, STAAttention, VarianceAttention
+from vadfast.layers import (
+    ClusterDistance,
+    CrissCross,
+    PrototypeUnit,
+    STAAttention,
+    VarianceAttention,
+)
 
 Mode = Literal["train", "infer"]
 _OPTIONS = "_vadfast_fused"  # on a fused layer: its backend and mode
 _PLAIN = "_vadfast_plain"  # on the class of fused layers: the class that they came from
 
 _RECIPES: dict[type[nn.Module], Recipe] = {
+    ClusterDistance: ClusterDistanceRecipe(),
     CrissCross: criss_cross.OURS,
     PrototypeUnit: PrototypeUnitRecipe(),
     STAAttention: STAAttentionRecipe(),
@@ -146,7 +154,7 @@ def _judge(name: str, layer: nn.Module, recipe: Recipe, mode: Mode, backend: str
 
 
 @functools.cache
-def _fused_class(plain: type[Any]) -> type[nn.Module]:
+def _fused_class(plain: Any) -> type[nn.Module]:
     """Returns the subclass of ``plain`` that fused layers belong to.
 
     A class, and not a ``forward`` put on the instance: copies, pickles and replicas then run on their own parameters.
@@ -164,12 +172,12 @@ def _fused_class(plain: type[Any]) -> type[nn.Module]:
     return type(f"Fused{plain.__name__}", (plain,), members)
 
 
-def _new_fused(plain: type[Any]) -> nn.Module:
+def _new_fused(plain: Any) -> nn.Module:
     kind = _fused_class(plain)
     return kind.__new__(kind)
 
 
-def _plain(kind: type[Any]) -> type[Any]:
+def _plain(kind: type[nn.Module]) -> Any:
     """Returns the class that ``kind`` was made from, or ``kind``."""
     return vars(kind).get(_PLAIN, kind)
 

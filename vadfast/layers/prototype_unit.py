@@ -46,7 +46,7 @@ class PrototypeUnit(nn.Module):
 
 
 def positions(z: Tensor) -> Tensor:
-    """[B, C, H, W] -> [B, H W, C]."""
+    """[B, C, H, W] -> [B, H W, C], a view."""
     return z.flatten(2).mT
 
 

@@ -12,7 +12,6 @@ Where paper and code of the baseline differ, and what is done here:
     eq. 11      the factor 1/2 is lost in the paper and present in code. Kept.
 """
 
-import math
 from typing import Literal
 
 import torch
@@ -21,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vadfast.config import Config
+from vadfast.models.prediction import cells, channels_first, decibels
 from vadfast.models.unet import Norm, UNet, xavier_initialise
 from vadfast.runtime.manifest import Chain, Component, ExponentialMean, MinMax, RobustZ
 
@@ -210,18 +210,12 @@ class Scorer(nn.Module):
         clip = normalise(frames)  # [B, 5, 3, H, W]
         error = ((predict(self.generator, clip) - clip[:, -1]) / 2).square()  # [B, 3, H, W]
         mse = error.mean(dim=(1, 2, 3))  # [B]
-        psnr = torch.log(mse.clamp_min(1e-10)) * (-10 / math.log(10))
-        # [B, H/8, W/8]
-        heatmap = F.avg_pool2d(error.mean(dim=1, keepdim=True), HEATMAP_CELL_PX)[:, 0]
-        return psnr.unsqueeze(1), heatmap
+        return decibels(mse).unsqueeze(1), cells(error, HEATMAP_CELL_PX)
 
 
 def normalise(frames: Tensor) -> Tensor:
-    """uint8 frames [B, T, H, W, 3] -> float32 clip [B, T, 3, H, W] in [-1, 1].
-
-    The cast comes first: TensorRT refuses any other operation on a uint8 input.
-    """
-    return frames.float().permute(0, 1, 4, 2, 3) / 127.5 - 1
+    """uint8 frames [B, T, H, W, 3] -> float32 clip [B, T, 3, H, W] in [-1, 1]."""
+    return channels_first(frames) / 127.5 - 1
 
 
 def predict(generator: Generator, clip: Tensor) -> Tensor:

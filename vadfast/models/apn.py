@@ -1,0 +1,153 @@
+r"""APN: attention prototype network for video anomaly detection (Hu et al., "Normal learning in videos with APN").
+
+A U-Net predicts frame t from the four frames before it. Criss-cross attention at each level of the encoder lets every position see
+the whole frame; before the head, a unit sums what the frame's positions have in common into a few prototypes and answers every
+position from them. What is abnormal is predicted badly, and is far from every prototype: two scores.
+
+Where paper and released code differ, and what is done here:
+
+    network     ResNet-50 and several scales in the text, a plain U-Net of three levels in code (3,364,022 parameters). As the code.
+    section 3   the residual around the criss-cross attention is the layer's own in the text; code adds another outside of it, so
+                that features are doubled as long as gamma is 0. As the code.
+    score       the weight of the feature score is 0 in the text (lambda_s = 1) and 1/2 in the test script. Both scores come out.
+"""
+
+from itertools import pairwise
+from typing import Literal, NamedTuple
+
+import torch
+from pydantic import Field, PositiveInt
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vadfast.config import Config
+from vadfast.layers import CrissCross, Prototypes, PrototypeUnit
+from vadfast.models.prediction import cells, channels_first, decibels
+from vadfast.runtime.manifest import Component
+
+NAME = "apn"
+N_FRAMES = 5  # four in, one to predict
+HEATMAP_CELL_PX = 8
+
+COMPONENTS = (
+    Component(name="psnr", unit="dB", high_is="normal"),
+    Component(name="feature_psnr", unit="dB", high_is="normal"),
+)
+
+
+class APNConfig(Config):
+    """What makes one APN model different from another.
+
+    ``levels=4, criss_cross=False`` is the network that APN grew from, MPN's (Lv et al., CVPR 2021; 13,285,251 parameters).
+    """
+
+    image_size: PositiveInt = Field(default=256, multiple_of=8)
+    width: PositiveInt = 64
+    levels: Literal[3, 4] = 3
+    criss_cross: bool = True
+    n_prototypes: PositiveInt = 10
+
+
+# ------------------------------------------------------------------------------------------------ network
+
+
+class Prediction(NamedTuple):
+    """What the network returns."""
+
+    frame: Tensor  # [B, 3, H, W] in [-1, 1]
+    prototypes: Prototypes  # found in the features [B, 2 width, H, W] of the same frames
+
+
+class Network(nn.Module):
+    """Frames t-4..t-1 stacked on channels [B, 12, H, W] in [-1, 1] -> frame t and the prototypes.
+
+        encoder   a level: two convolutions, x + CC(x); 2x2 max pooling between levels; channels double
+        middle    two convolutions
+        decoder   a level: up-convolution, concatenation with the encoder's, two convolutions (none at full size)
+        z         the decoder's features, of length 1 at every position
+        frame     tanh of three convolutions of the prototype unit's answer
+
+    Convolutions are 3x3 with bias, each followed by ReLU except the last; no normalisation. H and W divisible by 2^(levels - 1).
+    """
+
+    def __init__(self, config: APNConfig) -> None:
+        super().__init__()
+        channels = [config.width * 2**level for level in range(config.levels)]
+        inputs = [3 * (N_FRAMES - 1), *channels]
+        self.encoder = nn.ModuleList(_convolutions(a, b, b) for a, b in pairwise(inputs))
+        self.attention = nn.ModuleList(
+            _Attended(c) if config.criss_cross else nn.Identity() for c in channels
+        )
+        self.pool = nn.MaxPool2d(2)
+        self.middle = _convolutions(channels[-1], channels[-1], channels[-1])
+        self.up, self.decoder = nn.ModuleList(), nn.ModuleList()
+        for c in reversed(channels[:-1]):
+            self.up.append(nn.ConvTranspose2d(2 * c, c, 3, stride=2, padding=1, output_padding=1))
+            self.decoder.append(_convolutions(2 * c, c, c))
+        self.decoder[-1] = nn.Identity()
+        self.unit = PrototypeUnit(2 * config.width, n_prototypes=config.n_prototypes)
+        self.head = nn.Sequential(
+            _convolutions(2 * config.width, config.width, config.width),
+            nn.Conv2d(config.width, 3, 3, padding=1),
+        )
+
+    def forward(self, frames: Tensor) -> Prediction:
+        """Returns the predicted frame [B, 3, H, W], and the prototypes."""
+        x, skips = frames, []
+        for level, (convolve, attend) in enumerate(zip(self.encoder, self.attention, strict=True)):
+            x = attend(convolve(self.pool(x) if level else x))
+            skips.append(x)  # [B, width 2^level, H / 2^level, W / 2^level]
+        x = self.middle(skips.pop())
+        for up, convolve in zip(self.up, self.decoder, strict=True):
+            x = convolve(torch.cat([skips.pop(), up(x).relu()], dim=1))
+        z = F.normalize(x, dim=1)  # [B, 2 width, H, W]
+        prototypes = self.unit(z)
+        return Prediction(torch.tanh(self.head(prototypes.y)), prototypes)
+
+
+class _Attended(nn.Module):
+    """x + CC(x): the released code's residual around the attention that has one."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.criss_cross = CrissCross(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.criss_cross(x)
+
+
+def _convolutions(*channels: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for c_in, c_out in pairwise(channels):
+        layers += [nn.Conv2d(c_in, c_out, 3, padding=1), nn.ReLU(inplace=True)]
+    return nn.Sequential(*layers)
+
+
+# ------------------------------------------------------------------------------------------------ score
+
+
+class Scorer(nn.Module):
+    """The one graph that is evaluated, exported and shipped: uint8 window in, both scores and the error map out.
+
+        psnr[b]          of the predicted frame, as ADL's
+        feature_psnr[b]  10 log10(1 / mean over (n, c) of (z - p*)^2),  p* the prototype nearest to z[n]
+
+    Features have length 1, so the second mean is a C-th of what it would be without the average over channels: compare values of
+    one C only.
+
+    Shapes: frames uint8 [B, 5, H, W, 3] -> components float32 [B, 2] in dB, heatmap float32 [B, H/8, W/8] (mean squared error in
+    [0, 1] of each 8x8 cell of the predicted frame).
+    """
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns (components, heatmap) of a batch of windows."""
+        clip = channels_first(frames) / 127.5 - 1  # [B, 5, 3, H, W]
+        predicted, prototypes = self.network(clip[:, :-1].flatten(1, 2))
+        error = ((predicted - clip[:, -1]) / 2).square()  # [B, 3, H, W]
+        distance = prototypes.compactness.mean(dim=(1, 2)) / prototypes.p.shape[2]  # [B]
+        components = torch.stack([error.mean(dim=(1, 2, 3)), distance], dim=1)
+        return decibels(components), cells(error, HEATMAP_CELL_PX)

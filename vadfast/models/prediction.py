@@ -1,0 +1,27 @@
+"""What the scorers of frame-prediction methods share: uint8 windows in, squared errors out as decibels and as cells of a heat map."""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+_LEAST = 1e-10  # a perfect prediction has 100 dB
+
+
+def channels_first(frames: Tensor) -> Tensor:
+    """uint8 frames [B, T, H, W, 3] -> float32 [B, T, 3, H, W] in [0, 255].
+
+    The cast comes first: TensorRT refuses any other operation on a uint8 input.
+    """
+    return frames.float().permute(0, 1, 4, 2, 3)
+
+
+def decibels(mse: Tensor) -> Tensor:
+    """Returns 10 log10(1 / max(mse, 1e-10)); of a mean squared error of frames in [0, 1] it is the PSNR."""
+    return torch.log(mse.clamp_min(_LEAST)) * (-10 / math.log(10))
+
+
+def cells(error: Tensor, size_px: int) -> Tensor:
+    """Returns the mean of each cell of ``size_px`` pixels a side over all channels, [B, C, H, W] -> [B, H / size, W / size]."""
+    return F.avg_pool2d(error.mean(dim=1, keepdim=True), size_px)[:, 0]

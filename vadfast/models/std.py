@@ -1,0 +1,189 @@
+r"""STD: spatio-temporal dissociation for video anomaly detection (Chang et al., Pattern Recognition 2022).
+
+Two streams part a clip into what it looks like and how it moves: one autoencoder reconstructs the first frame, the other turns four
+frames into the difference from the first to the fifth, with an attention for cells in which features vary. Their sum is the
+prediction of the fifth frame. Both codes of a position together lie near one of K centres if the position is normal; the error of
+the prediction is weighed by the distance from them.
+
+Where paper and released code differ, and what is done here:
+
+    section 3.4 variance attention: see ``vadfast.layers.VarianceAttention``; the code's form, the paper's by ``variance="paper"``.
+    section 3.2 batch normalisation behind each block of the appearance stream in the text, before it in code. As the code.
+    eq. 10      has lost the minus sign of the exponent and an index of the denominator; the distance is not squared. As the code.
+    eq. 13      1 / loss. Here its decibels: the same order, and a number that engines can be compared by.
+"""
+
+from typing import Literal, NamedTuple
+
+import torch
+from pydantic import Field, PositiveFloat, PositiveInt
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vadfast.config import Config
+from vadfast.layers import ClusterDistance, VarianceAttention
+from vadfast.models.prediction import cells, channels_first, decibels
+from vadfast.runtime.manifest import Component
+
+NAME = "std"
+N_FRAMES = 5  # four in, one to predict
+HEATMAP_CELL_PX = 8  # a position of the codes
+_CELLS = 16  # variance attention's, along each side, at every level
+
+COMPONENTS = (Component(name="dissociated_psnr", unit="dB", high_is="normal"),)
+
+
+class STDConfig(Config):
+    """What makes one STD model different from another."""
+
+    image_size: PositiveInt = Field(default=256, multiple_of=8 * _CELLS)
+    neck: PositiveInt = Field(default=32, multiple_of=2)
+    variance: Literal["code", "paper"] = "code"
+    n_clusters: PositiveInt = 32
+    sharpness: PositiveFloat = 25.0  # alpha of eq. 10
+
+
+# ------------------------------------------------------------------------------------------------ networks
+
+
+class Dissociation(NamedTuple):
+    """What the network returns."""
+
+    first: Tensor  # [B, 3, H, W]: frame 1 as the appearance stream sees it
+    difference: Tensor  # [B, 3, H, W]: frame 5 less frame 1
+    distance: Tensor  # [B, H/8, W/8]: of both codes from the centres
+
+
+class Network(nn.Module):
+    """Frames 1..4 stacked on channels [B, 12, H, W] in [0, 1] -> both halves of frame 5, and the distance from the centres.
+
+    H = W = ``image_size``: cells of the variance attention are a 16th of it at every level.
+    """
+
+    def __init__(self, config: STDConfig) -> None:
+        super().__init__()
+        self.appearance, self.motion = Appearance(config), Motion(config)
+        # k-means of the codes gives the centres their values; until then they are random.
+        self.clusters = ClusterDistance(
+            16 * config.neck, n_clusters=config.n_clusters, sharpness=config.sharpness
+        )
+
+    def forward(self, frames: Tensor) -> Dissociation:
+        """Returns what the streams make of the frames."""
+        first, z_a = self.appearance(frames[:, :3])
+        difference, z_m = self.motion(frames)
+        codes = F.normalize(torch.cat([z_a, z_m], dim=1), dim=1)  # [B, 16 neck, H/8, W/8]
+        return Dissociation(first, difference, self.clusters(codes))
+
+
+class Appearance(nn.Module):
+    """A frame [B, 3, H, W] -> the frame again, and its code z_a [B, 8 neck, H/8, W/8] (absolute sum 1 at each position)."""
+
+    def __init__(self, config: STDConfig) -> None:
+        super().__init__()
+        c = config.neck
+        self.stem = nn.Sequential(_convolution(3, c), nn.ReLU())
+        self.encoder = nn.Sequential(
+            *(nn.Sequential(nn.BatchNorm2d(w), _down(w, 2 * w)) for w in (c, 2 * c, 4 * c))
+        )
+        self.code = nn.Sequential(_convolution(8 * c, 8 * c), nn.ReLU())
+        self.decoder = nn.Sequential(_up(8 * c, 8 * c), _up(8 * c, 4 * c), _up(4 * c, 2 * c))
+        self.head = _convolution(2 * c, 3)
+
+    def forward(self, frame: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns (frame, z_a)."""
+        z = F.normalize(self.code(self.encoder(self.stem(frame))), p=1, dim=1)
+        return self.head(self.decoder(z)), z
+
+
+class Motion(nn.Module):
+    """Four frames [B, 12, H, W] -> the difference to come [B, 3, H, W], and its code z_m [B, 8 neck, H/8, W/8]."""
+
+    def __init__(self, config: STDConfig) -> None:
+        super().__init__()
+        c = config.neck
+        self.stem = nn.Sequential(_convolution(3 * (N_FRAMES - 1), c), nn.ReLU())
+        self.encoder = nn.ModuleList(
+            nn.Sequential(
+                _down(c * 2**level, c * 2 ** (level + 1)),
+                VarianceAttention(
+                    c * 2 ** (level + 1),
+                    cell=config.image_size // 2 ** (level + 1) // _CELLS,
+                    variant=config.variance,
+                ),
+            )
+            for level in range(3)
+        )
+        self.code = _convolution(8 * c, 8 * c)
+        # Behind the first two, the encoder's features of that size are joined on.
+        self.up3, self.up2, self.up1 = _up(8 * c, 4 * c), _up(8 * c, 2 * c), _up(4 * c, 2 * c)
+        self.head = _convolution(2 * c, 3)
+
+    def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns (difference, z_m)."""
+        x, features = self.stem(frames), []
+        for level in self.encoder:
+            x = level(x)
+            features.append(x)
+        f1, f2, f3 = features
+        z = F.normalize(self.code(f3), p=1, dim=1)
+        x = torch.cat([self.up3(z), f2], dim=1)  # [B, 8 neck, H/4, W/4]
+        x = torch.cat([self.up2(x), f1], dim=1)  # [B, 4 neck, H/2, W/2]
+        return self.head(self.up1(x)), z
+
+
+class _Residual(nn.Module):
+    """LeakyReLU(main(x) + shortcut(x)), without normalisation."""
+
+    def __init__(self, main: nn.Module, shortcut: nn.Module, channels: int) -> None:
+        super().__init__()
+        self.main = nn.Sequential(main, nn.LeakyReLU(), _convolution(channels, channels))
+        self.shortcut = shortcut
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.leaky_relu(self.main(x) + self.shortcut(x))
+
+
+def _down(c_in: int, c_out: int) -> _Residual:
+    """Halves the size."""
+    main, shortcut = (_convolution(c_in, c_out, stride=2) for _ in range(2))
+    return _Residual(main, shortcut, c_out)
+
+
+def _up(c_in: int, c_out: int) -> _Residual:
+    """Doubles the size."""
+    main, shortcut = (
+        nn.Sequential(nn.PixelShuffle(2), _convolution(c_in // 4, c_out)) for _ in range(2)
+    )
+    return _Residual(main, shortcut, c_out)
+
+
+def _convolution(c_in: int, c_out: int, *, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(c_in, c_out, 3, stride, padding=1, bias=False)
+
+
+# ------------------------------------------------------------------------------------------------ score
+
+
+class Scorer(nn.Module):
+    """The one graph that is evaluated, exported and shipped: uint8 window in, score and error map out.
+
+        loss[b] = mean over cells of D e,   e = mean over (c, cell) of (first + difference - frame 5)^2
+        dissociated_psnr[b] = 10 log10(1 / max(loss[b], 1e-10))
+
+    D is constant over the 8x8 pixels of a cell, so this is the mean over pixels of eq. 13; its 1 / loss is 10^(dB / 10).
+
+    Shapes: frames uint8 [B, 5, H, W, 3] -> components float32 [B, 1] in dB, heatmap float32 [B, H/8, W/8] (D e).
+    """
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns (components, heatmap) of a batch of windows."""
+        clip = channels_first(frames) / 255  # [B, 5, 3, H, W]
+        first, difference, distance = self.network(clip[:, :-1].flatten(1, 2))
+        error = cells((first + difference - clip[:, -1]).square(), HEATMAP_CELL_PX)
+        heatmap = error * distance
+        return decibels(heatmap.mean(dim=(1, 2))).unsqueeze(1), heatmap
