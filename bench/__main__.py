@@ -1,6 +1,7 @@
 """``python -m bench run [SUITE...]``: measures suites on this machine and writes ``bench/results/<device>/``."""
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,12 +12,11 @@ import typer
 from rich.table import Table
 
 from bench.compare import compare as compare_rows
-from bench.device import is_tiny
+from bench.device import QUICK, is_tiny
 from bench.machine import (
     folder_of,
     is_busy,
     load_average,
-    steal_share,
     this_machine,
     wait_until_idle,
 )
@@ -53,17 +53,15 @@ def run(
         raise UsageError(
             "--out must name a folder in a dry run, whose numbers mean nothing; got none"
         )
+    os.environ[QUICK] = "1" if quick else "0"
     machine = this_machine()
-    talk.print(
-        f"{machine.gpu or machine.device()}; load average {load_average()}, steal {steal_share():.1%}"
-    )
+    talk.print(f"{machine.gpu or machine.device()}; load average {load_average()}")
     if is_busy() and not (wait and wait_until_idle(WAIT_LIMIT_S)):
         talk.print("[yellow]the machine is busy[/]: rows will say so; --wait waits for it")
     arguments = [str(SUITES / f"test_{suite}.py") for suite in suites or known]
     options = ["-q", "-rs", "-s", "--timeout=0", "--benchmark-columns=median,iqr,rounds"]
     options += [
         *([f"--results={out}"] if out else []),
-        *(["--quick"] if quick else []),
         *(["-k", only] if only else []),
     ]
     code = pytest.main([*arguments, *options])

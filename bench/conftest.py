@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bench.contest import FEWEST_ROUNDS, Contest, Results
-from bench.device import is_tiny
+from bench.device import is_quick
 from bench.machine import folder_of, is_busy, load_average, this_machine
 from bench.results import ROOT, Row, write_rows
 from vadfast.atomic import write_text
@@ -51,7 +51,7 @@ class Desk:
 
     def show(self, one: Contest, provider: str, benchmark: Any) -> None:
         """Hands the provider's times to pytest-benchmark, or skips or fails with the reason that it has none."""
-        if one.long and self.quick and not is_tiny():
+        if one.long and self.quick:
             pytest.skip("takes minutes; run without --quick")
         key = (one.suite, one.case)
         if key not in self._done:
@@ -106,7 +106,6 @@ class Desk:
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The options that ``python -m bench run`` passes on."""
     group = parser.getgroup("bench")
-    group.addoption("--quick", action="store_true", help="fewer rounds, no suite over a minute")
     group.addoption("--results", type=Path, default=None, help="folder for the rows")
 
 
@@ -120,7 +119,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def contest_desk(request: pytest.FixtureRequest) -> Desk:
     """Where contests leave their numbers; each looks at the load itself, once for all its providers."""
     option = request.config.getoption
-    return Desk(option("--results"), quick=option("--quick"))
+    return Desk(option("--results"), quick=is_quick())
 
 
 @pytest.fixture

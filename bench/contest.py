@@ -21,7 +21,7 @@ import pytest
 
 from bench.cost import Cost
 from bench.device import clock, is_tiny
-from bench.machine import is_busy, load_average, this_machine
+from bench.machine import StealMeter, is_busy, load_average, this_machine
 from bench.results import Row
 from vadfast.compile.race import Timing, alternate, ratio, wall_clock
 from vadfast.progress import steps
@@ -37,9 +37,7 @@ class Provider:
     dtype: str = "fp32"
     note: str = ""
     result: Callable[[int], Any] | None = None  # what is checked, where the timed call returns less
-    peak_mb: Callable[[], float] | None = (
-        None  # measures the memory of one call, in a process of its own
-    )
+    peak_mb: Callable[[], float] | None = None  # of one call; on the CPU in a process of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +60,12 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """What a case opens: its providers, those that cannot run here with the reason, and the check of every result."""
+    """What a case opens: its providers, those that cannot run here with the reason, the check of every result, the least work."""
 
     providers: dict[str, Provider]
     check: Callable[[str, Any], Check]
     refused: dict[str, str] = field(default_factory=dict)
+    cost: Cost | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +104,6 @@ class Contest:
     providers: tuple[str, ...]
     open: Callable[[ExitStack], Field]
     targets: Mapping[str, "Target"]
-    cost: Cost | None = None
     device: Callable[[], str] = lambda: "cpu"  # "cuda" where the providers run on the GPU
     long: bool = False  # takes minutes: not in a quick run
 
@@ -135,9 +133,7 @@ class Contest:
             for name, provider in opened.providers.items():
                 try:
                     checks[name] = opened.check(name, (provider.result or provider.call)(0))
-                except (
-                    Exception
-                ) as error:  # a peer that fails is a row with its reason, not the end of the case
+                except Exception as error:  # a row with its reason, not the end of the case
                     failed[name] = f"failed: {type(error).__name__}: {error}".splitlines()[0][:200]
                     continue
                 if not checks[name].passed:
@@ -149,9 +145,11 @@ class Contest:
             rounds = 1 if is_tiny() else rounds
             with steps(self.case, len(racing) * (rounds + 1)) as bar:
                 turn = clock() if self.device() == "cuda" else wall_clock
+                meter = StealMeter()
                 timed = alternate(
                     [p.call for p in racing.values()], rounds=rounds, steps=bar, clock=turn
                 )
+                steal = meter.share()
         timings = dict(zip(racing, timed, strict=True))
         results: Results = {}
         for name, reason in failed.items():
@@ -162,7 +160,7 @@ class Contest:
                 values["met"] = None if name in opened.refused else False
             results[name] = Row(provider=name, **origin, **values), None
         for name, provider in racing.items():
-            values = self._values(name, timings)
+            values = self._values(name, timings, opened.cost) | {"steal": steal}
             if memory and provider.peak_mb is not None:
                 values["peak_mb"] = round(provider.peak_mb(), 1)
             notes = [provider.note, "on a busy machine" if busy else "", values.pop("note", "")]
@@ -171,13 +169,15 @@ class Contest:
             results[name] = Row(provider=name, **origin, **values), timings[name]
         return results
 
-    def _values(self, name: str, timings: Mapping[str, Timing]) -> dict[str, Any]:
+    def _values(
+        self, name: str, timings: Mapping[str, Timing], cost: Cost | None
+    ) -> dict[str, Any]:
         values = _values(timings[name], timings.get(self.reference), self.reference)
         target = self.targets.get(name)
         if target is not None and {*target.rivals, self.reference} <= timings.keys():
             values |= target.judge(name, self.reference, timings)
-        if self.cost is not None and not is_tiny():
-            values |= self.cost.values(timings[name].median_ms)
+        if cost is not None and not is_tiny():
+            values |= cost.values(timings[name].median_ms)
         return values
 
 
@@ -191,7 +191,6 @@ def contest(
     reference: str,
     providers: Sequence[str],
     targets: Mapping[str, Target] | None = None,
-    cost: Cost | None = None,
     device: Callable[[], str] = lambda: "cpu",
     long: bool = False,
 ) -> Callable[[Callable[[ExitStack], Field]], Callable[..., None]]:
@@ -207,7 +206,6 @@ def contest(
             tuple(providers),
             open_,
             targets or {},
-            cost,
             device,
             long,
         )

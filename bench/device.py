@@ -11,10 +11,11 @@ from bench.shapes import Shape
 from vadfast.compile.race import Call, Clock, wall_clock
 
 Function = Callable[..., Any]
+QUICK = "VADFAST_BENCH_QUICK"
 
 # Sizes that stay what they are in a dry run: everything else becomes small enough for Triton's interpreter.
-_KEPT = ("B", "T", "D", "M", "cell")
-_TINY_SIDE = 16
+_KEPT = ("B", "D", "M", "cell")
+_TINY_SIDE = 8
 _HEAD_START_CYCLES = 20_000_000  # about 10 ms
 _MOST_COPIES = 64
 
@@ -30,6 +31,11 @@ def is_tiny() -> bool:
     return os.environ.get("VADFAST_BENCH_TINY") == "1"
 
 
+def is_quick() -> bool:
+    """Whether this is ``python -m bench run --quick``: fewer rounds, and nothing that takes minutes."""
+    return os.environ.get(QUICK) == "1"
+
+
 def shrunk(shape: Shape) -> Shape:
     """``shape``, or in a dry run the same operator at a size that costs nothing."""
     if not is_tiny():
@@ -38,9 +44,11 @@ def shrunk(shape: Shape) -> Shape:
     return replace(shape, sizes=sizes | ({"B": 1} if "B" in sizes else {}))
 
 
-def compiled(function: Function) -> Function:
+def compiled(function: Function, mode: str = "default") -> Function:
     """``function`` through torch.compile; a dry run tests the capture and spares the minutes of code generation."""
-    return torch.compile(function, fullgraph=True, backend="eager" if is_tiny() else "inductor")
+    if is_tiny():
+        return torch.compile(function, fullgraph=True, backend="eager")
+    return torch.compile(function, fullgraph=True, mode=mode)
 
 
 def clock() -> Clock:

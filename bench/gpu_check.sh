@@ -11,6 +11,7 @@ cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-python3}
 OUT=${OUT:-build/gpu_check}
 DRY_RUN=0
+PATIENCE=1
 STAGES=()
 while [ $# -gt 0 ]; do
     case $1 in
@@ -25,12 +26,13 @@ mkdir -p "$OUT"
 export VADFAST_BENCH_DEVICE=cuda
 if [ "$DRY_RUN" = 1 ]; then
     export VADFAST_BENCH_DEVICE=cpu VADFAST_BENCH_TINY=1 TRITON_INTERPRET=1
+    PATIENCE=4 # two busy cores and an interpreter
 elif ! "$PYTHON" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
     echo "error: torch finds no GPU here; use --dry-run to test the stages without one" >&2
     exit 2
 fi
 
-KNOWN=(machine tests operators training)
+KNOWN=(machine tests operators sanitizer training sweep)
 for name in ${STAGES[@]+"${STAGES[@]}"}; do
     if ! printf '%s\n' "${KNOWN[@]}" | grep -qx -- "$name"; then
         echo "error: --stage must be one of ${KNOWN[*]}, got $name" >&2
@@ -41,7 +43,7 @@ done
 failed=0
 # stage NAME LIMIT_S COMMAND...: runs COMMAND, keeps its output and its verdict, and goes on whatever happens.
 stage() {
-    local name=$1 limit=$2 start verdict
+    local name=$1 limit=$(($2 * PATIENCE)) start verdict
     shift 2
     if [ ${#STAGES[@]} -gt 0 ] && ! printf '%s\n' "${STAGES[@]}" | grep -qx "$name"; then
         return
@@ -61,16 +63,44 @@ stage() {
     printf '%s\t%s\t%d s\n' "$name" "$verdict" $((SECONDS - start)) | tee -a "$OUT/verdicts.tsv"
 }
 
+# skip NAME WHY: a stage that cannot be here, said where its verdict would be.
+skip() {
+    if [ ${#STAGES[@]} -eq 0 ] || printf '%s\n' "${STAGES[@]}" | grep -qx "$1"; then
+        printf '%s\tskipped: %s\t0 s\n' "$1" "$2" | tee -a "$OUT/verdicts.tsv"
+    fi
+}
+
+# lacks MODULE...: prints the first of the Python modules that is not installed.
+lacks() {
+    local module
+    for module in "$@"; do
+        if ! "$PYTHON" -c "import $module" 2>/dev/null; then
+            echo "$module"
+            return
+        fi
+    done
+}
+
 : >"$OUT/verdicts.tsv"
 quick=()
 [ "$DRY_RUN" = 1 ] && quick=(--quick)
 stage machine 30 "$PYTHON" -m bench machine
-if compgen -G 'tests/gpu/test_*.py' >/dev/null; then
-    stage tests 150 "$PYTHON" -m pytest -q tests/gpu
+stage tests 120 "$PYTHON" -m pytest -q -p no:cacheprovider tests/gpu
+stage operators 150 "$PYTHON" -m bench run operators "${quick[@]}" --out "$OUT"
+if [ "$DRY_RUN" = 1 ]; then
+    skip sanitizer "it checks a GPU's memory"
+elif command -v compute-sanitizer >/dev/null; then
+    stage sanitizer 60 compute-sanitizer --tool memcheck --error-exitcode 1 \
+        "$PYTHON" -m pytest -q -p no:cacheprovider tests/gpu -k sanitizer
 else
-    echo "skipped: tests (there are no gpu tests yet)"
+    skip sanitizer "compute-sanitizer is not installed"
 fi
-stage operators 180 "$PYTHON" -m bench run operators "${quick[@]}" --out "$OUT"
-stage training 100 "$PYTHON" -m bench run training "${quick[@]}" --out "$OUT"
+missing=$(lacks pydantic tomli_w)
+if [ -z "$missing" ]; then
+    stage training 60 "$PYTHON" -m bench run training "${quick[@]}" --out "$OUT"
+else
+    skip training "$missing is not installed"
+fi
+stage sweep 90 "$PYTHON" -m bench run sweep --quick --out "$OUT"
 echo "results: $OUT"
 exit $failed

@@ -94,14 +94,18 @@ def load_average() -> float:
     return round(os.getloadavg()[0], 2)
 
 
-def steal_share(seconds: float = 0.5) -> float:
-    """Returns the share of CPU time that the host gave to other guests during the next ``seconds``."""
-    before = psutil.cpu_times()
-    time.sleep(seconds)
-    after = psutil.cpu_times()
-    total = sum(after) - sum(before)
-    stolen: float = getattr(after, "steal", 0.0) - getattr(before, "steal", 0.0)
-    return stolen / total if total > 0 else 0.0
+class StealMeter:
+    """How much CPU time the host gave to other guests since this was made."""
+
+    def __init__(self) -> None:
+        self._before = psutil.cpu_times()
+
+    def share(self) -> float:
+        """Returns it as a share of all CPU time; 0 where the machine cannot tell."""
+        now = psutil.cpu_times()
+        total = sum(now) - sum(self._before)
+        stolen: float = getattr(now, "steal", 0.0) - getattr(self._before, "steal", 0.0)
+        return round(stolen / total, 3) if total > 0 else 0.0
 
 
 def energy_j() -> float | None:

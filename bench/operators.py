@@ -11,10 +11,11 @@ from torch import Tensor
 from bench.child import Factory, peak_mb
 from bench.contest import Check, Field, Provider
 from bench.cost import Cost
-from bench.device import compiled, device, n_copies, shrunk
+from bench.device import compiled, device, n_copies, shrunk, wait_for_device
 from bench.shapes import Shape
 
 Function = Callable[..., Tensor]
+DTYPE_NAMES = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
 
 # A float32 sum of n terms is off by about 1e-7 sqrt(n) of its size; below this an error says nothing about a formulation.
 _FLOOR = 2e-6
@@ -34,20 +35,40 @@ class Operator:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Every provider, with its compiled form beside it."""
+        """Of the ``variants``."""
         return tuple(n for name in self.providers for n in (name, f"{name}, compiled"))
 
+    def variants(self) -> dict[str, Function]:
+        """Every provider, with its compiled form beside it."""
+        functions = (f for plain in self.providers.values() for f in (plain, compiled(plain)))
+        return dict(zip(self.names, functions, strict=True))
 
-def open_operator(operator: Operator, shape: Shape, *, backward: bool, factory: Factory) -> Field:
+
+def open_operator(
+    operator: Operator,
+    shape: Shape,
+    *,
+    backward: bool,
+    factory: Factory,
+    dtype: torch.dtype = torch.float32,
+    variants: dict[str, Function] | None = None,
+) -> Field:
     """Opens all providers of an operator at one shape; each result (and gradient) is checked against float64.
 
-    ``factory`` makes a provider's call from (provider, shape, backward) in another process, where its
-    peak memory is measured.
+    Args:
+        operator: the first of its providers is the eager form.
+        shape: of its inputs.
+        backward: whether gradients are computed too.
+        factory: makes a provider's call from (provider, shape, backward, dtype) in another process, where its peak memory is
+            measured.
+        dtype: of the floating-point inputs, and of the eager form that the errors are measured by.
+        variants: what is timed instead of every provider and its compiled form.
     """
     torch._dynamo.reset()  # or the shapes before would count against its limit of recompilations
     first = next(iter(operator.providers.values()))
-    inputs = _inputs(operator, shape, torch.float32)
-    truth = _call(first, [_inputs(operator, shape, torch.float64)], backward=backward)(0)
+    inputs = _inputs(operator, shape, dtype)
+    exact = tuple(x.double() if _is_floating(x) else x for x in inputs)
+    truth = _call(first, [exact], backward=backward)(0)
     rotating = _copies(inputs)
     scale = [max(float(t.abs().max()), 1e-30) for t in truth]
 
@@ -56,40 +77,50 @@ def open_operator(operator: Operator, shape: Shape, *, backward: bool, factory: 
         return max(float((r.double() - t).abs().max()) / s for r, t, s in pairs)
 
     providers, refused = {}, {}
-    for name in operator.names:
-        plain = name.removesuffix(", compiled")
-        function = operator.providers[plain]
-        if name != plain:
-            function = compiled(function)
+    for name, function in (variants or operator.variants()).items():
         try:
             call = _call(function, rotating, backward=backward)
             call(0)
         except RuntimeError as fault:
             # A form that cannot be compiled here, or does not fit, or says that it does not do this, is a row with its reason;
             # anything else is our mistake.
-            if name == plain and not isinstance(
-                fault, torch.OutOfMemoryError | NotImplementedError
-            ):
+            expected = isinstance(fault, torch.OutOfMemoryError | NotImplementedError)
+            if name in operator.providers and not expected:
                 raise
             refused[name] = str(fault).strip().splitlines()[0][:200]
             continue
-        peak = partial(peak_mb, factory, plain, shape, backward) if name == plain else None
-        providers[name] = Provider(call, peak_mb=peak if device().type == "cpu" else None)
+        # On the CPU another process measures it, and would have to compile a compiled form again.
+        measurable = name in operator.providers or device().type == "cuda"
+        peak = partial(_peak, call, factory, (name, shape, backward, dtype)) if measurable else None
+        providers[name] = Provider(call, dtype=DTYPE_NAMES[dtype], peak_mb=peak)
     bound = 2 * error(_call(first, [inputs], backward=backward)(0)) + _FLOOR
 
     def check(_: str, results: Sequence[Tensor]) -> Check:
         return Check(error(results), bound, "of the largest value")
 
-    return Field(providers, check, refused)
+    cost = None if backward or operator.cost is None else operator.cost(shape)
+    return Field(providers, check, refused, cost)
+
+
+def _peak(call: Callable[[int], object], factory: Factory, arguments: tuple[Any, ...]) -> float:
+    """By how many MB one call raises the memory of its device at most."""
+    if device().type != "cuda":
+        return peak_mb(factory, *arguments)
+    call(0)
+    wait_for_device()
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    call(0)
+    wait_for_device()
+    return (torch.cuda.max_memory_allocated() - before) / 2**20
 
 
 def provider_call(
-    operator: Operator, provider: str, shape: Shape, backward: bool
+    operator: Operator, provider: str, shape: Shape, backward: bool, dtype: torch.dtype
 ) -> Callable[[int], None]:
     """A provider's call for another process: it returns nothing, because tensors are not what is wanted from there."""
-    call = _call(
-        operator.providers[provider], [_inputs(operator, shape, torch.float32)], backward=backward
-    )
+    inputs = _inputs(operator, shape, dtype)
+    call = _call(operator.providers[provider], [inputs], backward=backward)
 
     def silent(i: int) -> None:
         call(i)
@@ -100,9 +131,7 @@ def provider_call(
 def _inputs(operator: Operator, shape: Shape, dtype: torch.dtype) -> tuple[Any, ...]:
     made = operator.inputs(shrunk(shape), torch.Generator().manual_seed(0))
     moved = (x.to(device()) if isinstance(x, Tensor) else x for x in made)
-    return tuple(
-        x.to(dtype) if isinstance(x, Tensor) and x.is_floating_point() else x for x in moved
-    )
+    return tuple(x.to(dtype) if _is_floating(x) else x for x in moved)
 
 
 def _copies(inputs: tuple[Any, ...]) -> list[tuple[Any, ...]]:
@@ -145,4 +174,8 @@ def _call(
 
 
 def _leaves(inputs: tuple[Any, ...]) -> list[Tensor]:
-    return [x for x in inputs if isinstance(x, Tensor) and x.is_floating_point()]
+    return [x for x in inputs if _is_floating(x)]
+
+
+def _is_floating(x: object) -> bool:
+    return isinstance(x, Tensor) and x.is_floating_point()

@@ -1,4 +1,4 @@
-"""``python -m bench plot``: speed-up bars and rooflines of one device's rows, as PNG beside the rows."""
+"""``python -m bench plot``: speed-up bars, rooflines and scaling of one device's rows, as PNG beside the rows."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ def plot_results(folder: Path) -> list[Path]:
     """Draws every suite of ``folder`` that has something to draw; returns the pictures.
 
     Raises:
-        UsageError: no row of the folder has a ratio or a cost.
+        UsageError: no row of the folder has a ratio, a cost or an axis.
     """
     files = [p for p in sorted(folder.glob("*.json")) if p.name != "machine.json"]
     drawn = []
@@ -28,9 +28,12 @@ def plot_results(folder: Path) -> list[Path]:
         costed = [row for row in rows if row.roofline is not None]
         if costed:
             drawn.append(_roofline(costed, folder / f"{file.stem}_roofline.png"))
+        growing = [row for row in rows if row.at is not None]
+        if growing:
+            drawn.append(_growth(growing, folder / f"{file.stem}_growth.png"))
     if not drawn:
         raise UsageError(
-            f"{folder}: must hold rows with a ratio or a cost, has none; run a suite first"
+            f"{folder}: must hold rows with a ratio, a cost or an axis, has none; run a suite first"
         )
     return drawn
 
@@ -67,7 +70,7 @@ def _bars(rows: Sequence[Row], target: Path) -> Path:
     axes.invert_yaxis()
     axes.set_xlabel("times as fast as the reference (95 % interval); below 1 is slower")
     axes.margins(x=0.12)
-    _caption(axes, rows)
+    axes.set_title(_origin(rows), fontsize=8, loc="left")
     return _save(figure, target)
 
 
@@ -93,7 +96,32 @@ def _roofline(rows: Sequence[Row], target: Path) -> Path:
     axes.set(xscale="log", yscale="log", xlabel="least work over least traffic [flop/byte]")
     axes.set_ylabel("work done [GFLOP/s]")
     axes.legend(fontsize=6, loc="best")
-    _caption(axes, rows)
+    axes.set_title(_origin(rows), fontsize=8, loc="left")
+    return _save(figure, target)
+
+
+def _growth(rows: Sequence[Row], target: Path) -> Path:
+    """A panel per case, a line per provider: times grow on logarithmic axes, so a power of the axis is a straight line."""
+    from matplotlib.figure import Figure
+
+    cases = list(dict.fromkeys(row.case for row in rows))
+    figure = Figure(figsize=(4.2 * len(cases), 3.6), layout="constrained")
+    panels = figure.subplots(1, len(cases), squeeze=False)[0]
+    for axes, case in zip(panels, cases, strict=True):
+        here = [row for row in rows if row.case == case]
+        for provider in dict.fromkeys(row.provider for row in here):
+            line = [row for row in here if row.provider == provider]
+            y = [row.value if row.median_ms is None else row.median_ms for row in line]
+            axes.plot([row.at for row in line], y, marker="o", markersize=4, label=provider)
+        axes.set(xscale="log", yscale="log", xlabel=here[0].axis, title=case)
+        axes.set_ylabel(here[0].unit or "a call [ms]")
+        places = sorted({row.at for row in here if row.at is not None})
+        axes.set_xticks(places, [f"{place:g}" for place in places])
+        axes.minorticks_off()
+        axes.grid(alpha=0.3)
+        axes.title.set_fontsize(8)
+        axes.legend(fontsize=7)
+    figure.suptitle(_origin(rows), fontsize=8)
     return _save(figure, target)
 
 
@@ -107,11 +135,10 @@ def _ms(row: Row) -> float:
     return row.median_ms
 
 
-def _caption(axes: object, rows: Sequence[Row]) -> None:
+def _origin(rows: Sequence[Row]) -> str:
     first = rows[0]
     kinds = "/".join(sorted({row.kind for row in rows}))
-    words = f"{first.device}; {kinds} {first.date}, load {max(row.load for row in rows):g}"
-    axes.set_title(words, fontsize=8, loc="left")  # type: ignore[attr-defined]
+    return f"{first.device}; {kinds} {first.date}, load {max(row.load for row in rows):g}"
 
 
 def _save(figure: object, target: Path) -> Path:

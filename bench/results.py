@@ -27,6 +27,8 @@ class Row:
     case: str
     provider: str
     shape: str = ""
+    axis: str = ""  # what grows from row to row of a scaling case, with its unit: "side [px]"
+    at: float | None = None  # this row's place on that axis
     dtype: str = ""
     median_ms: float | None = None
     q20_ms: float | None = None
@@ -50,6 +52,9 @@ class Row:
     date: str
     commit: str
     load: float  # load average when the measurement began
+    steal: float | None = (
+        None  # share of CPU time that the host gave to other guests during the rounds
+    )
     target: str = ""  # what had to be reached, in words: ">= 1.6x eager"
     met: bool | None = None  # None: there was no target
     note: str = ""  # why a provider did not run, how a peer was set, over what a value was taken
@@ -63,7 +68,8 @@ class Row:
     @property
     def key(self) -> tuple[str, ...]:
         """Two rows with the same key measure the same thing."""
-        return self.suite, self.case, self.provider, self.shape
+        place = "" if self.at is None else f"{self.axis} {self.at:g}"
+        return self.suite, self.case, self.provider, self.shape, place
 
 
 def read_rows(path: Path) -> list[Row]:

@@ -62,9 +62,7 @@ PROTOTYPE = (
     Shape("apn", {"B": 1, "N": 65_536, "C": 128, "M": 10}, "Hu et al., APN: prototype unit"),
 )
 ADL_LOSS = (
-    Shape(
-        "adl", {"B": 4, "T": 5, "H": 256, "W": 256}, "Zhou et al., TCSVT 2020: training, batch 4"
-    ),
+    Shape("adl", {"B": 4, "H": 256, "W": 256}, "Zhou et al., TCSVT 2020: training, batch 4"),
 )
 PSNR = (
     Shape("64 frames", {"B": 64, "C": 3, "H": 256, "W": 256}, "offline scoring, 64 frames a call"),

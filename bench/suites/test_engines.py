@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from bench import shapes
 from bench.child import KEEP_FREED_MEMORY, child
 from bench.contest import Check, Field, Provider, Target, contest
+from bench.cost import Cost
 from vadfast.compile.backends import Workshop, all_backends, refusal
 from vadfast.compile.export import export_onnx
 from vadfast.compile.gate import BOUNDS
@@ -35,6 +36,8 @@ PROVIDERS = (
     "eager, freed memory kept",
     "eager, channels last",
     "eager, NNPACK",
+    "torch.compile",
+    "torch.compile, max-autotune and freezing",
     "inductor",
     "onnxruntime, plain",
     "openvino, plain",
@@ -97,6 +100,24 @@ def _with_winograd(scorer: adl.Scorer) -> adl.Scorer:
     return scorer
 
 
+def _compiled(network: shapes.Network, mode: str) -> Callable[[int], Outputs]:
+    """torch.compile of the scorer; it compiles at its first call."""
+    torch._dynamo.reset()
+    scorer = scorer_of(network)
+    scorer.compile(fullgraph=True, mode=mode)
+    return _caller(EagerEngine(scorer, spec_of(network)), windows_of(network))
+
+
+def _frozen(network: shapes.Network) -> Callable[[int], Outputs]:
+    """All that Inductor offers for inference: its slowest search, and weights as constants in the layout of the CPU's products."""
+    from torch._inductor import config
+
+    call = _compiled(network, "max-autotune")
+    with config.patch(freezing=True):
+        call(0)
+    return call
+
+
 def open_engines(network: shapes.Network, stack: ExitStack) -> Field:
     """Builds what can run here, and says of the rest why not."""
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -109,6 +130,8 @@ def open_engines(network: shapes.Network, stack: ExitStack) -> Field:
         "eager, NNPACK": Provider(
             _caller(EagerEngine(_with_winograd(scorer_of(network)), spec), windows)
         ),
+        "torch.compile": Provider(_compiled(network, "default")),
+        "torch.compile, max-autotune and freezing": Provider(_frozen(network)),
         "onnxruntime, plain": Provider(_plain_onnxruntime(folder / "model.onnx", windows)),
         "openvino, plain": _plain_openvino(folder / "model.onnx", windows),
     }
@@ -134,7 +157,18 @@ def open_engines(network: shapes.Network, stack: ExitStack) -> Field:
             stack.callback(engine.close)
             providers[name] = Provider(_caller(engine, windows), dtype=precision)
     checked = {n: replace(p, result=_of_all_windows(p.call)) for n, p in providers.items()}
-    return Field(checked, _checker(network, windows, providers), refused)
+    return Field(checked, _checker(network, windows, providers), refused, cost_of(network))
+
+
+def cost_of(network: shapes.Network) -> Cost:
+    """Convolutions as they are written; of the traffic only weights and frames, each once."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    scorer, window = scorer_of(network), torch.from_numpy(windows_of(network)[0])
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        scorer(window)
+    n_bytes = 4 * sum(p.numel() for p in scorer.parameters()) + window.numel()
+    return Cost(counter.get_total_flops() / 1e9, n_bytes / 1e6)
 
 
 def _caller(engine: Engine, windows: list[np.ndarray]) -> Callable[[int], Outputs]:

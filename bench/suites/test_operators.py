@@ -1,23 +1,24 @@
 """Operators: every formulation of each at the shapes of the models, forward, and forward with backward."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from typing import Any
 
 import torch
 from torch import Tensor
 from vadfast_kernels import ops
+from vadfast_kernels.attention_loss import reference as attention_loss
 
 from bench import shapes
 from bench.contest import Field, contest
 from bench.cost import Cost
-from bench.device import device
-from bench.operators import Operator, open_operator, provider_call
+from bench.device import device, is_tiny
+from bench.operators import DTYPE_NAMES, Operator, open_operator, provider_call
 from bench.peers import attention, criss_cross, sta
 from bench.shapes import Shape
-from vadfast.models import adl
 
 
 def _criss_cross_inputs(shape: Shape, generator: torch.Generator) -> tuple[Tensor, ...]:
@@ -50,32 +51,31 @@ def _prototype_inputs(shape: Shape, generator: torch.Generator) -> tuple[Tensor,
 
 def _adl_loss_inputs(shape: Shape, generator: torch.Generator) -> tuple[Tensor, ...]:
     s = shape.sizes
-    clip = torch.rand(s["B"], s["T"], 3, s["H"], s["W"], generator=generator) * 2 - 1
-    predicted = torch.rand(s["B"], 3, s["H"], s["W"], generator=generator) * 2 - 1
-    return predicted, clip
+    frame = (s["B"], 3, s["H"], s["W"])
+    predicted, target = (torch.rand(frame, generator=generator) * 2 - 1 for _ in range(2))
+    return predicted, target, torch.rand(frame, generator=generator)
 
 
-def adl_loss(predicted: Tensor, clip: Tensor) -> Tensor:
-    """ACL + AGDL with the map of the clip, as training computes them: the clip is data, without a gradient."""
-    clip = clip.detach()
-    target, map_ = clip[:, -1], adl.attention_map(clip)
-    return adl.content_loss(predicted, target, map_) + adl.gradient_loss(predicted, target, map_)
+def adl_loss(predicted: Tensor, target: Tensor, attention: Tensor) -> Tensor:
+    """ACL + AGDL in eager operations; target and map are data, without a gradient."""
+    return attention_loss.attention_loss(predicted, target.detach(), attention.detach())
 
 
-def fused_variance(x: Tensor, weight: Tensor, cell: int) -> Tensor:
+def fused_variance(x: Tensor, weight: Tensor, cell: int, backend: str = "auto") -> Tensor:
     """STD's variance attention by the fused operator."""
-    return ops.variance_attention(x, weight, cell=cell)
+    return ops.variance_attention(x, weight, cell=cell, backend=backend)
 
 
-def fused_prototype(z: Tensor, weight: Tensor) -> Tensor:
+def fused_prototype(z: Tensor, weight: Tensor, backend: str = "auto") -> Tensor:
     """APN's prototype unit by the fused operator, which also returns the two losses' terms."""
-    return ops.prototype_attention(z, weight).y
+    return ops.prototype_attention(z, weight, backend=backend).y
 
 
-def fused_adl_loss(predicted: Tensor, clip: Tensor) -> Tensor:
-    """The same by the fused operator; the map is made as in eager."""
-    clip = clip.detach()
-    return ops.attention_loss(predicted, clip[:, -1], adl.attention_map(clip))
+def fused_adl_loss(
+    predicted: Tensor, target: Tensor, attention: Tensor, backend: str = "auto"
+) -> Tensor:
+    """The same by the fused operator."""
+    return ops.attention_loss(predicted, target.detach(), attention.detach(), backend=backend)
 
 
 def _psnr_inputs(shape: Shape, generator: torch.Generator) -> tuple[Tensor, ...]:
@@ -112,7 +112,7 @@ def _prototype_cost(s: Shape) -> Cost:
 
 def _adl_loss_cost(s: Shape) -> Cost:
     frame = s["B"] * 3 * s["H"] * s["W"]
-    return Cost(frame * (2 * s["T"] + 20) / 1e9, 4 * frame * (s["T"] + 1) / 1e6)
+    return Cost(frame * 20 / 1e9, 4 * frame * 3 / 1e6)
 
 
 def _psnr_cost(s: Shape) -> Cost:
@@ -157,46 +157,61 @@ class Measured:
     operator: Operator
     shapes: Sequence[Shape]
     backward: bool = True
+    in_half: bool = True
 
 
 CASES = {
     "criss-cross attention": Measured(CRISS_CROSS, shapes.CRISS_CROSS),
-    "sta attention": Measured(STA, shapes.STA),
+    "sta attention": Measured(STA, shapes.STA, in_half=False),
     "variance attention": Measured(VARIANCE, shapes.VARIANCE),
     "prototype attention": Measured(PROTOTYPE, shapes.PROTOTYPE),
     "attention loss": Measured(ADL_LOSS, shapes.ADL_LOSS),
-    "psnr": Measured(PSNR, shapes.PSNR, backward=False),
+    "psnr": Measured(PSNR, shapes.PSNR, backward=False, in_half=False),
 }
 
 
-def call_of(name: str, provider: str, shape: Shape, backward: bool) -> Callable[[int], None]:
+def call_of(
+    name: str, provider: str, shape: Shape, backward: bool, dtype: torch.dtype
+) -> Callable[[int], None]:
     """One provider's call, for the process in which its memory is measured."""
-    return provider_call(CASES[name].operator, provider, shape, backward)
+    return provider_call(CASES[name].operator, provider, shape, backward, dtype)
 
 
-def _case(name: str, shape: Shape, *, backward: bool, long: bool) -> Callable[..., None]:
+def _case(
+    name: str, shape: Shape, dtype: torch.dtype, *, backward: bool, long: bool
+) -> Callable[..., None]:
     operator = CASES[name].operator
     direction = "forward and backward" if backward else "forward"
+    precision = "" if dtype == torch.float32 else f", {DTYPE_NAMES[dtype]}"
 
     def open_(_: ExitStack) -> Field:
         factory = partial(call_of, name)
-        return open_operator(operator, shape, backward=backward, factory=factory)
+        return open_operator(operator, shape, backward=backward, factory=factory, dtype=dtype)
 
     return contest(
-        case=f"{name}, {shape.name}, {direction}",
+        case=f"{name}, {shape.name}, {direction}{precision}",
         shape=shape.words,
         reference=operator.names[0],
         providers=operator.names,
-        cost=None if backward or operator.cost is None else operator.cost(shape),
         device=lambda: device().type,
         long=long,
     )(open_)
 
 
-for _name, _measured in CASES.items():
-    for _shape in _measured.shapes:
-        for _backward in (False, True) if _measured.backward else (False,):
-            _words = f"test {_name} {_shape.name} {'both' if _backward else 'forward'}"
-            globals()[_words.replace(" ", "_").replace("-", "_")] = _case(
-                _name, _shape, backward=_backward, long=_shape != _measured.shapes[0]
+# Half precision where it is what models run in: a CPU without such instructions only emulates it.
+HALVES = (torch.bfloat16,) if device().type == "cuda" or is_tiny() else ()
+
+
+def _cases() -> Iterator[tuple[str, Callable[..., None]]]:
+    for name, measured in CASES.items():
+        directions = (False, True) if measured.backward else (False,)
+        dtypes = (torch.float32, *(HALVES if measured.in_half else ()))
+        for shape, dtype, backward in product(measured.shapes, dtypes, directions):
+            words = (
+                f"test {name} {shape.name} {DTYPE_NAMES[dtype]} {'both' if backward else 'forward'}"
             )
+            case = _case(name, shape, dtype, backward=backward, long=shape != measured.shapes[0])
+            yield words.replace(" ", "_").replace("-", "_"), case
+
+
+globals().update(_cases())

@@ -13,8 +13,21 @@ ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "bench" / "gpu_check.sh"
 
 
-def _run(*arguments: str, out: Path) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"OUT": str(out), "PYTHON": sys.executable}
+# What a machine with torch and triton, made for computing, need not have. A module of this name is loaded first by every python.
+BARE = """
+import sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("pydantic", "tomli_w", "av", "MNN", "openvino", "onnxruntime", "cv2", "safetensors"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Absent())
+"""
+
+
+def _run(*arguments: str, out: Path, **extra: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"OUT": str(out), "PYTHON": sys.executable} | extra
     return subprocess.run(
         [str(SCRIPT), *arguments], capture_output=True, text=True, check=False, env=environment
     )
@@ -27,8 +40,11 @@ def test_a_dry_run_goes_through_every_stage(tmp_path: Path) -> None:
     verdicts = (tmp_path / "verdicts.tsv").read_text().splitlines()
     assert [line.split("\t")[:2] for line in verdicts] == [
         ["machine", "passed"],
+        ["tests", "passed"],
         ["operators", "passed"],
+        ["sanitizer", "skipped: it checks a GPU's memory"],
         ["training", "passed"],
+        ["sweep", "passed"],
     ]
     rows = json.loads((tmp_path / "operators.json").read_text())
     assert {row["suite"] for row in rows} == {"operators"}
@@ -36,6 +52,23 @@ def test_a_dry_run_goes_through_every_stage(tmp_path: Path) -> None:
     assert timed == {row["case"] for row in rows}
     assert {row["kind"] for row in rows} == {"dry run"}
     assert json.loads((tmp_path / "machine.log").read_text())["n_cpus"] >= 1
+
+
+@pytest.mark.e2e
+def test_what_is_not_installed_is_skipped_and_said(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(BARE)
+    stages = ("--stage", "machine", "--stage", "tests", "--stage", "training")
+    done = _run("--dry-run", *stages, out=tmp_path / "out", PYTHONPATH=str(tmp_path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    verdicts = (tmp_path / "out" / "verdicts.tsv").read_text().splitlines()
+    assert [line.split("\t")[:2] for line in verdicts] == [
+        ["machine", "passed"],
+        ["tests", "passed"],
+        ["training", "skipped: pydantic is not installed"],
+    ]
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path}:{ROOT}:{ROOT / 'kernels'}"}
+    suites = "import bench.__main__, bench.suites.test_operators, bench.suites.test_sweep"
+    subprocess.run([sys.executable, "-c", suites], check=True, env=environment)
 
 
 def test_one_stage_alone(tmp_path: Path) -> None:

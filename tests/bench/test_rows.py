@@ -107,8 +107,10 @@ def test_words() -> None:
 def test_plots_are_drawn_from_rows_alone(tmp_path: Path) -> None:
     cost = {"gflop": 2.0, "mbyte": 8.0, "roofline": 0.5, "copy_gb_s": 16.0, "matrix_gflop_s": 150.0}
     write_rows([_timed(2.0, **cost), _timed(0.8, case="other", **cost)], tmp_path)
+    growing = [_row("a", case="by batch", axis="batch", at=n, value=10.0 * n) for n in (1, 2, 4)]
+    write_rows(growing, tmp_path)
     names = {path.name for path in plot_results(tmp_path)}
-    assert names == {"s_speedup.png", "s_roofline.png"}
+    assert names == {"s_speedup.png", "s_roofline.png", "s_growth.png"}
     assert all((tmp_path / name).stat().st_size > 5_000 for name in names)
     write_rows([_row("a")], tmp_path / "bare")
     with pytest.raises(UsageError, match="has none"):
