@@ -10,6 +10,8 @@ OPERATORS = {
     "attention_loss": "vadfast_kernels.attention_loss.op",
     "cluster_distance": "vadfast_kernels.cluster_distance.op",
     "criss_cross_attention": "vadfast_kernels.criss_cross_attention.op",
+    "mutual_cosine_embedding": "vadfast_kernels.mutual_cosine_embedding.op",
+    "patch_max_loss": "vadfast_kernels.patch_max_loss.op",
     "prototype_attention": "vadfast_kernels.prototype_attention.op",
     "sta_attention": "vadfast_kernels.sta_attention.op",
     "variance_attention": "vadfast_kernels.variance_attention.op",

@@ -28,10 +28,11 @@ def forward(r: Tensor, centres: Tensor, alpha: float) -> tuple[Tensor, Tensor, T
     for part in _parts(r, c.dtype):
         x = r[part].to(c.dtype).flatten(0, 1)  # [n, C]
         j = torch.addmm(lengths, x, c.T, alpha=-2).argmin(dim=-1)  # |x|^2 is the same for all
-        e = x - c[j]
-        along = e @ c.T  # [n, K]
+        back = _nearest(c, j, like=x).sub_(x)  # -e
+        along = back @ c.T  # [n, K]
         own = along.gather(1, j.unsqueeze(1))
-        squares = e.square().sum(dim=-1, keepdim=True) + between[j] + 2 * (own - along)
+        least = torch.linalg.vector_norm(back, dim=-1, keepdim=True).square_()
+        squares = along.sub_(own).mul_(2).add_(between[j]).add_(least)
         d[part] = squares.clamp_min_(0).sqrt_().view_as(d[part])
         nearest[part] = j.view_as(nearest[part])
     return (_weights(d, alpha) * d).sum(dim=-1), d, nearest
@@ -43,26 +44,32 @@ def backward(
     """Returns dr like r and dcentres [K, C]."""
     c = centres.to(d.dtype)
     slope = _slope(d, dout, alpha)  # [B, N, K]: dr = sum_k slope_k (x - c_k)
+    # x - c_k = e + (c_j - c_k), and the bracket is exactly 0 at the nearest: there is no cancellation to suffer from.
+    at_nearest = nearest.unsqueeze(-1)
+    others = slope.scatter(-1, at_nearest, 0.0)
+    # A product and not index_add, whose order of additions on a GPU is anyone's.
+    is_nearest = F.one_hot(nearest, len(c)).to(c.dtype)
+    moved = is_nearest.flatten(0, 1).T @ others.flatten(
+        0, 1
+    )  # [j, k]: of positions nearest to j, the slopes to k
+    dc = c * moved.sum(dim=0).unsqueeze(1) - moved.T @ c
+    total = slope.sum(dim=-1, keepdim=True)
+    others.scatter_(-1, at_nearest, -others.sum(dim=-1, keepdim=True))
     dr = torch.empty_like(r)
-    dc = torch.zeros_like(c)
-    moved = c.new_zeros(len(c), len(c))  # [j, k]: of positions nearest to j, the slopes to k
     for part in _parts(r, c.dtype):
-        x, j, s = (
-            r[part].to(c.dtype).flatten(0, 1),
-            nearest[part].flatten(),
-            slope[part].flatten(0, 1),
-        )
-        own = c[j]
-        e = x - own
-        # x - c_k = e + (c_j - c_k), and the bracket is exactly 0 at the nearest.
-        others = s.scatter(1, j.unsqueeze(1), 0.0)
-        dx = e * s.sum(dim=-1, keepdim=True) + own * others.sum(dim=-1, keepdim=True)
-        dr[part] = dx.addmm_(others, c, alpha=-1).view_as(dr[part])
-        dc.addmm_(s.T, e, alpha=-1)
-        # A product and not index_add, whose order of additions on a GPU is anyone's.
-        moved.addmm_(F.one_hot(j, len(c)).to(s.dtype).T, others)
-    dc += c * moved.sum(dim=0).unsqueeze(1) - moved.T @ c
+        x, j = r[part].to(c.dtype).flatten(0, 1), nearest[part].flatten()
+        back = _nearest(c, j, like=x).sub_(x)  # -e
+        dc.addmm_(slope[part].flatten(0, 1).T, back)
+        dx = torch.addmm(back.mul_(total[part].flatten(0, 1)), others[part].flatten(0, 1), c)
+        dr[part] = dx.neg_().view_as(dr[part])
     return dr, dc.to(centres.dtype)
+
+
+def _nearest(c: Tensor, j: Tensor, *, like: Tensor) -> Tensor:
+    """The rows ``j`` of the centres [n, C], in the memory order of ``like``: that of a map is by channels."""
+    if like.stride(0) == 1:
+        return c.T.contiguous().index_select(1, j).T
+    return c.index_select(0, j)
 
 
 def _slope(d: Tensor, dout: Tensor, alpha: float) -> Tensor:

@@ -1,0 +1,1 @@
+"""STA's mutual cosine embedding loss: ``op.py`` is the contract, ``reference.py`` the truth."""
