@@ -67,9 +67,10 @@ def kept(layer: nn.Module, parts: Parts, x: Tensor) -> Folded:
     Raises:
         BackendError: a gradient is asked for, which kept weights would not pass on.
     """
+    if torch.compiler.is_compiling():  # and will fold constants by itself
+        return fold(parts)
     tensors = parts.tensors()
-    if torch.compiler.is_compiling() or any(t.is_inference() for t in tensors):
-        # A compiler folds constants by itself; tensors made in inference mode have no version.
+    if any(t.is_inference() for t in tensors):  # these have no version
         return fold(parts)
     if torch.is_grad_enabled() and any(t.requires_grad for t in (x, *tensors)):
         raise BackendError(

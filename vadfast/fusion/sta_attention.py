@@ -2,6 +2,7 @@
 
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 from vadfast_kernels import ops
 
@@ -19,9 +20,12 @@ class STAAttentionRecipe:
         return None
 
     def arguments(self, layer: STAAttention) -> tuple[Any, ...]:
-        """One element."""
-        return (layer.query.weight.new_zeros(1, 1, 1),)
+        """The operator's own sample: nothing of the layer decides but where it is."""
+        weight = layer.query.weight
+        return ops.sample(self.operator, weight.device, weight.dtype)
 
     def forward(self, layer: STAAttention, f: Tensor, *, backend: str, mode: str) -> Tensor:
-        """[B, N, C] -> [B, N, C]."""
+        """[B, N, C] -> [B, N, C]; under autocast in the dtype of the weights, because angles lose what half precision cannot hold."""
+        if torch.is_autocast_enabled(f.device.type):
+            f = f.to(layer.query.weight.dtype)
         return ops.sta_attention(f, *layer.weights(), recurrence=layer.recurrence, backend=backend)
