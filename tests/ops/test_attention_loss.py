@@ -11,25 +11,18 @@ from vadfast_kernels.attention_loss import torch_impl
 from vadfast_kernels.attention_loss.op import _backward, _forward
 from vadfast_kernels.attention_loss.reference import attention_loss as reference
 
-from tests.ops.tolerances import GRADIENT_FACTOR, assert_as_good_as_eager
+from tests.ops.inputs import DTYPES, attention_loss_inputs
+from tests.ops.tolerances import (
+    GRADIENT_FACTOR,
+    assert_as_good_as_eager,
+)
 from vadfast.models import adl
 
 BACKENDS = ("torch", "triton")
 EDGES = ("drop", "tf")
 # B, C, H, W, channels of the map: a row, a column, one pixel, primes, several tiles (8 x 128) of either side.
 SHAPES = ((1, 2, 1, 9, 1), (2, 1, 9, 1, 1), (1, 1, 1, 1, 1), (2, 2, 13, 37, 2), (1, 1, 9, 130, 1))
-DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 SMALL = (2, 3, 5, 6, 1)
-
-
-def _inputs(
-    shape: tuple[int, ...], dtype: torch.dtype = torch.float32, seed: int = 0
-) -> list[Tensor]:
-    b, c, h, w, c_map = shape
-    generator = torch.Generator().manual_seed(seed)
-    predicted, target = (torch.rand(b, c, h, w, generator=generator) * 2 - 1 for _ in range(2))
-    attention = torch.rand(b, c_map, h, w, generator=generator) + 0.1
-    return [x.to(dtype) for x in (predicted, target, attention)]
 
 
 def _with_gradient(
@@ -63,7 +56,7 @@ def _by_loops(
 @pytest.mark.parametrize("edge", EDGES)
 @pytest.mark.parametrize("shape", [*SHAPES[:3], SMALL], ids=str)
 def test_the_reference_is_the_formula(shape: tuple[int, ...], edge: str) -> None:
-    inputs = _inputs(shape, torch.float64)
+    inputs = attention_loss_inputs(shape, torch.float64)
     found = reference(*inputs, content_weight=0.7, gradient_weight=1.3, edge=edge)
     wanted = _by_loops(*inputs, content_weight=0.7, gradient_weight=1.3, edge=edge)
     assert float(found) == pytest.approx(wanted, rel=1e-12)
@@ -72,7 +65,7 @@ def test_the_reference_is_the_formula(shape: tuple[int, ...], edge: str) -> None
 @pytest.mark.parametrize("edge", EDGES)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_the_reference_is_the_models_loss(shape: tuple[int, ...], edge: str) -> None:
-    inputs = _inputs(shape, torch.float64)
+    inputs = attention_loss_inputs(shape, torch.float64)
 
     def of_the_model(p: Tensor, g: Tensor, a: Tensor) -> Tensor:
         a = a.expand_as(p)
@@ -93,7 +86,7 @@ def test_in_float64_the_gradient_is_that_of_differences(
     function: Callable[..., Tensor], edge: str
 ) -> None:
     # Random: no two magnitudes are within 1e-6 of each other.
-    predicted, *constants = _inputs(SMALL, torch.float64)
+    predicted, *constants = attention_loss_inputs(SMALL, torch.float64)
 
     def of_predicted(x: Tensor) -> Tensor:
         return function(x, *constants, content_weight=0.7, gradient_weight=1.3, edge=edge)
@@ -108,7 +101,7 @@ def test_in_float64_the_gradient_is_that_of_differences(
 def test_values_and_gradients(
     shape: tuple[int, ...], dtype: torch.dtype, edge: str, backend: str
 ) -> None:
-    inputs = _inputs(shape, dtype)
+    inputs = attention_loss_inputs(shape, dtype)
     weights = {"content_weight": 0.7, "gradient_weight": 1.3, "edge": edge}
 
     def fused(*x: Tensor) -> Tensor:
@@ -147,7 +140,7 @@ def test_where_magnitudes_tie_the_sign_is_zero(edge: str, backend: str) -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_slices_and_either_memory_format(backend: str) -> None:
-    predicted, target, attention = _inputs((2, 3, 13, 17, 1))
+    predicted, target, attention = attention_loss_inputs((2, 3, 13, 17, 1))
     wanted = _with_gradient(
         lambda *x: ops.attention_loss(*x, backend=backend), [predicted, target, attention]
     )
@@ -173,7 +166,7 @@ def test_slices_and_either_memory_format(backend: str) -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_each_tensor_has_its_own_dtype(backend: str) -> None:
-    predicted, target, attention = _inputs((2, 3, 13, 17, 1))
+    predicted, target, attention = attention_loss_inputs((2, 3, 13, 17, 1))
     inputs = [predicted.bfloat16(), target, attention]  # a network under autocast
     loss, gradient = _with_gradient(lambda *x: ops.attention_loss(*x, backend=backend), inputs)
     exact, exact_gradient = _with_gradient(reference, [x.double() for x in inputs])
@@ -186,7 +179,7 @@ def test_each_tensor_has_its_own_dtype(backend: str) -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_mean_over_many_pixels_keeps_its_gradient_in_float16(backend: str) -> None:
-    inputs = _inputs((1, 1, 96, 128, 1), torch.float16)
+    inputs = attention_loss_inputs((1, 1, 96, 128, 1), torch.float16)
     inputs[2] *= 0.1
     exact = [x.double() for x in inputs]
 
@@ -203,7 +196,7 @@ def test_a_mean_over_many_pixels_keeps_its_gradient_in_float16(backend: str) -> 
 
 @pytest.mark.parametrize("n_planes", [1, 2, 3, 7])
 def test_large_batches_go_in_parts(n_planes: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    inputs = _inputs((3, 3, 5, 6, 1))
+    inputs = attention_loss_inputs((3, 3, 5, 6, 1))
     whole = _with_gradient(lambda *x: ops.attention_loss(*x, edge="tf", backend="torch"), inputs)
     monkeypatch.setattr(torch_impl, "_PART_BYTES", n_planes * 5 * 6 * 4)
     parts = _with_gradient(lambda *x: ops.attention_loss(*x, edge="tf", backend="torch"), inputs)
@@ -213,7 +206,7 @@ def test_large_batches_go_in_parts(n_planes: int, monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_two_calls_agree_in_every_bit(backend: str) -> None:
-    inputs = _inputs((2, 3, 13, 37, 1))
+    inputs = attention_loss_inputs((2, 3, 13, 37, 1))
     first, second = (
         _with_gradient(lambda *x: ops.attention_loss(*x, backend=backend), inputs) for _ in range(2)
     )
@@ -223,7 +216,7 @@ def test_two_calls_agree_in_every_bit(backend: str) -> None:
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_what_is_not_finite_reaches_the_loss_as_in_eager(value: float, backend: str) -> None:
-    inputs = _inputs(SMALL)
+    inputs = attention_loss_inputs(SMALL)
     inputs[0][0, 1, 2, 0] = value
     loss = ops.attention_loss(*inputs, backend=backend)
     torch.testing.assert_close(loss, reference(*inputs), equal_nan=True)
@@ -231,7 +224,7 @@ def test_what_is_not_finite_reaches_the_loss_as_in_eager(value: float, backend: 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_inputs_stay_as_they_are(backend: str) -> None:
-    inputs = _inputs(SMALL)
+    inputs = attention_loss_inputs(SMALL)
     before = [x.clone() for x in inputs]
     _with_gradient(lambda *x: ops.attention_loss(*x, edge="tf", backend=backend), inputs)
     assert all(torch.equal(x, y) for x, y in zip(inputs, before, strict=True))
@@ -240,7 +233,7 @@ def test_inputs_stay_as_they_are(backend: str) -> None:
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(("strided", "trained"), [(False, True), (True, False)])
 def test_opcheck(backend: str, strided: bool, trained: bool) -> None:
-    inputs = _inputs(SMALL)
+    inputs = attention_loss_inputs(SMALL)
     if strided:
         inputs = [x.to(memory_format=torch.channels_last) for x in inputs]
     inputs[0].requires_grad_(trained)
@@ -254,7 +247,7 @@ def test_compiles_into_one_graph_and_exports(backend: str) -> None:
         def forward(self, p: Tensor, g: Tensor, a: Tensor, weight: float = 0.5) -> Tensor:
             return 2 * ops.attention_loss(p.tanh(), g, a, gradient_weight=weight, backend=backend)
 
-    inputs, layer = _inputs(SMALL), Loss()
+    inputs, layer = attention_loss_inputs(SMALL), Loss()
     compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
     for weight in (0.1, 0.2):  # rises from step to step in training
         found, wanted = (
@@ -311,17 +304,20 @@ def test_what_does_not_fit_is_named(
     change: Callable[..., tuple[Tensor, ...]], error: type[Exception], words: str
 ) -> None:
     with pytest.raises(error, match=words):
-        ops.attention_loss(*change(*_inputs(SMALL)))
+        ops.attention_loss(*change(*attention_loss_inputs(SMALL)))
 
 
 def test_without_gradients_a_constant_may_require_one() -> None:
-    predicted, target, attention = _inputs(SMALL)
+    predicted, target, attention = attention_loss_inputs(SMALL)
+    wanted = ops.attention_loss(predicted, target, attention)
     with torch.no_grad():
-        ops.attention_loss(predicted, target.requires_grad_(), attention)
+        found = ops.attention_loss(predicted, target.requires_grad_(), attention)
+    assert torch.equal(found, wanted)
+    assert not found.requires_grad
 
 
 def test_a_named_backend_runs_or_raises() -> None:
-    inputs = _inputs(SMALL)
+    inputs = attention_loss_inputs(SMALL)
     with pytest.raises(
         ops.BackendError,
         match=r"'triton' computes in float32, float16 and bfloat16, got torch.float64",
@@ -334,7 +330,7 @@ def test_a_named_backend_runs_or_raises() -> None:
 
 
 def test_there_is_no_second_derivative() -> None:
-    predicted, *constants = _inputs(SMALL)
+    predicted, *constants = attention_loss_inputs(SMALL)
     loss = ops.attention_loss(predicted.requires_grad_(), *constants)
     (gradient,) = torch.autograd.grad(loss, predicted, create_graph=True)
     with pytest.raises(RuntimeError):

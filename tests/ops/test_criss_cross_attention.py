@@ -10,7 +10,11 @@ from vadfast_kernels import ops
 from vadfast_kernels.criss_cross_attention.op import _forward
 from vadfast_kernels.criss_cross_attention.reference import criss_cross_attention as reference
 
-from tests.ops.tolerances import GRADIENT_FACTOR, assert_as_good_as_eager
+from tests.ops.inputs import DTYPES, criss_cross_inputs
+from tests.ops.tolerances import (
+    assert_as_good_as_eager,
+    assert_gradients_as_good_as_eager,
+)
 
 BACKENDS = ("torch", "triton")
 # B, D, C, H, W: a row, a column, one position, primes, several tiles of either side, more channels than a tile holds.
@@ -22,22 +26,6 @@ SHAPES = (
     (1, 8, 16, 37, 34),
     (1, 20, 150, 5, 3),
 )
-DTYPES = (torch.float32, torch.float16, torch.bfloat16)
-
-
-def _inputs(
-    shape: tuple[int, ...], dtype: torch.dtype = torch.float32, seed: int = 0
-) -> list[Tensor]:
-    b, d, c, h, w = shape
-    generator = torch.Generator().manual_seed(seed)
-    return [torch.randn(b, n, h, w, generator=generator).to(dtype) for n in (d, d, c)]
-
-
-def _gradients(function: Callable[..., Tensor], inputs: list[Tensor]) -> list[Tensor]:
-    leaves = [x.detach().clone().requires_grad_() for x in inputs]
-    y = function(*leaves)
-    dy = torch.linspace(-1, 1, y.numel(), dtype=torch.float64).view(y.shape).to(y.dtype)
-    return list(torch.autograd.grad(y, leaves, dy))
 
 
 def _by_loops(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -55,12 +43,12 @@ def _by_loops(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("shape", SHAPES[:4])
 def test_the_reference_is_the_formula(shape: tuple[int, ...]) -> None:
-    inputs = _inputs(shape, torch.float64)
+    inputs = criss_cross_inputs(shape, torch.float64)
     torch.testing.assert_close(reference(*inputs), _by_loops(*inputs), rtol=1e-12, atol=1e-12)
 
 
 def test_the_reference_has_the_gradient_of_its_differences() -> None:
-    inputs = [x.requires_grad_() for x in _inputs((1, 2, 3, 3, 4), torch.float64)]
+    inputs = [x.requires_grad_() for x in criss_cross_inputs((1, 2, 3, 3, 4), torch.float64)]
     assert torch.autograd.gradcheck(reference, inputs)
 
 
@@ -68,7 +56,7 @@ def test_the_reference_has_the_gradient_of_its_differences() -> None:
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_values_and_gradients(shape: tuple[int, ...], dtype: torch.dtype, backend: str) -> None:
-    inputs = _inputs(shape, dtype)
+    inputs = criss_cross_inputs(shape, dtype)
     exact = [x.double() for x in inputs]
 
     def fused(*x: Tensor) -> Tensor:
@@ -77,16 +65,12 @@ def test_values_and_gradients(shape: tuple[int, ...], dtype: torch.dtype, backen
     y, eager, truth = fused(*inputs), reference(*inputs), reference(*exact)
     assert_as_good_as_eager(y, eager, truth, what="y")
     assert y.permute(0, 2, 3, 1).is_contiguous(), "the contract says channels last"
-    found, wanted, true = (
-        _gradients(f, x) for f, x in ((fused, inputs), (reference, inputs), (reference, exact))
-    )
-    for name, *grads in zip("qkv", found, wanted, true, strict=True):
-        assert_as_good_as_eager(*grads, factor=GRADIENT_FACTOR, what=f"d{name}")
+    assert_gradients_as_good_as_eager(fused, reference, inputs, "qkv")
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_cosine(backend: str) -> None:
-    q, k, v = _inputs((1, 5, 6, 7, 9))
+    q, k, v = criss_cross_inputs((1, 5, 6, 7, 9))
     unit = [x.double() / x.double().norm(dim=1, keepdim=True) for x in (q, k)]
     y = ops.criss_cross_attention(q, k, v, affinity="cosine", backend=backend)
     torch.testing.assert_close(y.double(), reference(*unit, v.double()), rtol=1e-5, atol=1e-5)
@@ -106,14 +90,14 @@ def test_slices_of_one_projection_and_either_memory_format(backend: str) -> None
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_large_scores_do_not_overflow(backend: str) -> None:
-    q, k, v = _inputs((1, 4, 4, 6, 5))
+    q, k, v = criss_cross_inputs((1, 4, 4, 6, 5))
     y = ops.criss_cross_attention(q * 100, k * 100, v, backend=backend)
     torch.testing.assert_close(y, reference(q * 100, k * 100, v), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_nan_reaches_its_cross_and_nothing_else(backend: str) -> None:
-    q, k, v = _inputs((1, 4, 4, 6, 5))
+    q, k, v = criss_cross_inputs((1, 4, 4, 6, 5))
     v[0, 0, 2, 3] = float("nan")
     y = ops.criss_cross_attention(q, k, v, backend=backend)
     hit = torch.zeros(6, 5, dtype=torch.bool)
@@ -125,7 +109,7 @@ def test_a_nan_reaches_its_cross_and_nothing_else(backend: str) -> None:
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("strided", [False, True])
 def test_opcheck(backend: str, strided: bool) -> None:
-    inputs = _inputs((1, 4, 6, 5, 3))
+    inputs = criss_cross_inputs((1, 4, 6, 5, 3))
     if strided:
         inputs = [x.to(memory_format=torch.channels_last) for x in inputs]
     torch.library.opcheck(_forward, (*(x.requires_grad_() for x in inputs), backend))
@@ -137,7 +121,7 @@ def test_compiles_into_one_graph_and_exports(backend: str) -> None:
         def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
             return ops.criss_cross_attention(q, k, v, backend=backend) + v
 
-    inputs, layer = _inputs((1, 4, 6, 5, 3)), Layer()
+    inputs, layer = criss_cross_inputs((1, 4, 6, 5, 3)), Layer()
     compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(*inputs), layer(*inputs))
     exported = torch.export.export(layer, tuple(inputs)).module()
@@ -145,7 +129,7 @@ def test_compiles_into_one_graph_and_exports(backend: str) -> None:
 
 
 def test_autocast_casts_to_its_dtype() -> None:
-    q, k, v = _inputs((1, 4, 6, 5, 3))
+    q, k, v = criss_cross_inputs((1, 4, 6, 5, 3))
     with torch.autocast("cpu", dtype=torch.bfloat16):
         y = ops.criss_cross_attention(q, k.bfloat16(), v)
     assert y.dtype == torch.bfloat16
@@ -174,11 +158,11 @@ def test_what_does_not_fit_is_named(
     change: Callable[..., tuple[Tensor, ...]], error: type[Exception], words: str
 ) -> None:
     with pytest.raises(error, match=words):
-        ops.criss_cross_attention(*change(*_inputs((1, 4, 6, 5, 3))))
+        ops.criss_cross_attention(*change(*criss_cross_inputs((1, 4, 6, 5, 3))))
 
 
 def test_a_named_backend_runs_or_raises() -> None:
-    q, k, v = _inputs((1, 200, 6, 5, 3))
+    q, k, v = criss_cross_inputs((1, 200, 6, 5, 3))
     with pytest.raises(
         ops.BackendError, match="'triton' takes at most 128 query channels, got 200"
     ):
@@ -190,7 +174,7 @@ def test_a_named_backend_runs_or_raises() -> None:
 
 
 def test_there_is_no_second_derivative() -> None:
-    inputs = [x.requires_grad_() for x in _inputs((1, 4, 6, 5, 3))]
+    inputs = [x.requires_grad_() for x in criss_cross_inputs((1, 4, 6, 5, 3))]
     (dq,) = torch.autograd.grad(
         ops.criss_cross_attention(*inputs).sum(), inputs[:1], create_graph=True
     )

@@ -14,34 +14,17 @@ from vadfast_kernels.prototype_attention import torch_impl, tuned
 from vadfast_kernels.prototype_attention.op import _forward
 from vadfast_kernels.prototype_attention.reference import prototype_attention as reference
 
-from tests.ops.tolerances import GRADIENT_FACTOR, assert_as_good_as_eager
+from tests.ops.inputs import DTYPES, prototype_inputs
+from tests.ops.tolerances import (
+    assert_as_good_as_eager,
+    assert_gradients_as_good_as_eager,
+    gradients,
+)
 
 BACKENDS = ("torch", "triton")
 # B, N, C, M: two positions; one prototype; several tiles, the last one short; more prototypes than the smallest tile.
 SHAPES = ((1, 2, 4, 2), (2, 7, 5, 1), (1, 33, 20, 6), (1, 18, 17, 17))
-DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 RESULTS = ("y", "p", "compactness", "diversity")
-
-
-def _inputs(
-    shape: tuple[int, ...], dtype: torch.dtype = torch.float32, seed: int = 0
-) -> list[Tensor]:
-    b, n, c, m = shape
-    generator = torch.Generator().manual_seed(seed)
-    # Images are not noise around 0: their positions have something in common, and so prototypes a direction.
-    z = torch.randn(b, n, c, generator=generator, dtype=torch.float64) + 0.5
-    weight = torch.randn(m, c, generator=generator, dtype=torch.float64)
-    return [F.normalize(z, dim=-1).to(dtype), weight.to(dtype)]
-
-
-def _gradients(function: Callable[..., tuple[Tensor, ...]], inputs: list[Tensor]) -> list[Tensor]:
-    leaves = [x.detach().clone().requires_grad_() for x in inputs]
-    results = function(*leaves)
-    above = [
-        torch.linspace(-1, 1.5, r.numel(), dtype=torch.float64).view(r.shape).to(r.dtype)
-        for r in results
-    ]
-    return list(torch.autograd.grad(results, leaves, above))
 
 
 def _by_loops(
@@ -73,7 +56,7 @@ def _by_loops(
 
 @pytest.mark.parametrize("shape", [*SHAPES[:2], (2, 6, 3, 4)])
 def test_the_reference_is_the_formula(shape: tuple[int, ...]) -> None:
-    z, weight = _inputs(shape, torch.float64)
+    z, weight = prototype_inputs(shape, torch.float64)
     found, wanted = reference(z, weight), _by_loops(z, weight)
     close = {"rtol": 1e-12, "atol": 1e-12}
     torch.testing.assert_close(found[0], torch.stack(wanted[0]), **close)
@@ -86,7 +69,7 @@ def test_the_reference_is_the_formula(shape: tuple[int, ...]) -> None:
     "function", [reference, ops.prototype_attention], ids=["reference", "torch"]
 )
 def test_the_gradient_is_that_of_differences(function: Callable[..., tuple[Tensor, ...]]) -> None:
-    inputs = [x.requires_grad_() for x in _inputs((1, 3, 3, 2), torch.float64)]
+    inputs = [x.requires_grad_() for x in prototype_inputs((1, 3, 3, 2), torch.float64)]
     assert torch.autograd.gradcheck(lambda *x: tuple(function(*x)), inputs)
 
 
@@ -100,18 +83,14 @@ def _assert_good(inputs: list[Tensor], backend: str) -> None:
     for name, mine, eager, truth in zip(RESULTS, found, wanted, true, strict=True):
         assert mine.dtype == (inputs[0].dtype if name == "y" else torch.float32)
         assert_as_good_as_eager(mine, eager.to(mine.dtype), truth, what=name)
-    found, wanted, true = (
-        _gradients(f, x) for f, x in ((fused, inputs), (reference, inputs), (reference, exact))
-    )
-    for name, *grads in zip(("z", "weight"), found, wanted, true, strict=True):
-        assert_as_good_as_eager(*grads, factor=GRADIENT_FACTOR, what=f"d{name}")
+    assert_gradients_as_good_as_eager(fused, reference, inputs, ("z", "weight"))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_values_and_gradients(shape: tuple[int, ...], dtype: torch.dtype, backend: str) -> None:
-    _assert_good(_inputs(shape, dtype), backend)
+    _assert_good(prototype_inputs(shape, dtype), backend)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -120,28 +99,28 @@ def test_several_tiles_a_program_and_several_chunks(
 ) -> None:
     monkeypatch.setattr(tuned, "MAX_SPLITS", 2)
     monkeypatch.setattr(torch_impl, "_CHUNK_BYTES", 4096)
-    _assert_good(_inputs((1, 40, 20, 6)), backend)
+    _assert_good(prototype_inputs((1, 40, 20, 6)), backend)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("result", RESULTS)
 def test_each_result_has_its_own_gradient(result: str, backend: str) -> None:
-    inputs = _inputs((1, 12, 6, 4))
+    inputs = prototype_inputs((1, 12, 6, 4))
 
     def one(
         function: Callable[..., tuple[Tensor, ...]], **options: Any
     ) -> Callable[..., tuple[Tensor, ...]]:
         return lambda *x: (function(*x, **options)[RESULTS.index(result)],)
 
-    found = _gradients(one(ops.prototype_attention, backend=backend), inputs)
-    wanted = _gradients(one(reference), inputs)
+    found = gradients(one(ops.prototype_attention, backend=backend), inputs)
+    wanted = gradients(one(reference), inputs)
     for mine, eager in zip(found, wanted, strict=True):
         torch.testing.assert_close(mine, eager, rtol=1e-4, atol=2e-6)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_one_position_is_every_prototype(backend: str) -> None:
-    z, weight = (x.requires_grad_() for x in _inputs((1, 1, 4, 3)))
+    z, weight = (x.requires_grad_() for x in prototype_inputs((1, 1, 4, 3)))
     found = ops.prototype_attention(z, weight, backend=backend)
     torch.testing.assert_close(found.y, 2 * z)
     torch.testing.assert_close(found.p, z.expand(1, 3, 4))
@@ -154,7 +133,7 @@ def test_one_position_is_every_prototype(backend: str) -> None:
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_large_scores_do_not_overflow(dtype: torch.dtype, backend: str) -> None:
-    z, weight = _inputs((1, 20, 8, 5), dtype)
+    z, weight = prototype_inputs((1, 20, 8, 5), dtype)
     z, weight = z * 20, weight * 30  # scores of 1000: exp of float32 ends at 88
     assert (z.double() @ weight.double().T).abs().max() > 1000
     leaves = [x.requires_grad_() for x in (z, weight)]
@@ -169,7 +148,7 @@ def test_large_scores_do_not_overflow(dtype: torch.dtype, backend: str) -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_an_image_of_zeros_stays_one(backend: str) -> None:
-    weight = _inputs((1, 1, 6, 4))[1]
+    weight = prototype_inputs((1, 1, 6, 4))[1]
     y, p, compactness, diversity = ops.prototype_attention(
         torch.zeros(1, 9, 6), weight, backend=backend
     )
@@ -186,7 +165,7 @@ def test_any_strides(backend: str) -> None:
         def fused(z: Tensor, weight: Tensor) -> tuple[Tensor, ...]:
             return ops.prototype_attention(z, weight, backend=backend)
 
-        return [*fused(z, weight), *_gradients(fused, [z, weight])]
+        return [*fused(z, weight), *gradients(fused, [z, weight])]
 
     wanted = call(image.flatten(2).mT.contiguous(), weight.contiguous())
     last = image.to(memory_format=torch.channels_last).permute(0, 2, 3, 1).flatten(1, 2)
@@ -200,7 +179,7 @@ def test_any_strides(backend: str) -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_nan_reaches_its_image_and_no_other(backend: str) -> None:
-    z, weight = _inputs((2, 20, 6, 4))
+    z, weight = prototype_inputs((2, 20, 6, 4))
     z[1, 3, 2] = float("nan")
     for result in ops.prototype_attention(z, weight, backend=backend)[:3]:
         assert not torch.isfinite(result[1]).any()
@@ -220,7 +199,7 @@ def test_nothing_is_larger_than_z() -> None:
                 largest = max(largest, made.numel())
             return made
 
-    z, weight = _inputs((2, 500, 16, 10))
+    z, weight = prototype_inputs((2, 500, 16, 10))
     with Watch():
         y, p, compactness, lse, length = torch_impl.forward(z, weight)
         torch_impl.backward(z, weight, p, lse, length, y, p, compactness)
@@ -230,7 +209,7 @@ def test_nothing_is_larger_than_z() -> None:
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("strided", [False, True])
 def test_opcheck(backend: str, strided: bool) -> None:
-    z, weight = _inputs((2, 9, 6, 4))
+    z, weight = prototype_inputs((2, 9, 6, 4))
     if strided:
         z, weight = z.mT.contiguous().mT, weight.T.contiguous().T
     torch.library.opcheck(_forward, (z.requires_grad_(), weight.requires_grad_(), backend))
@@ -243,16 +222,16 @@ def test_compiles_into_one_graph_and_exports(backend: str) -> None:
             found = ops.prototype_attention(z, weight, backend=backend)
             return found.y * 2, found.p, found.compactness.mean(), found.diversity
 
-    inputs, layer = _inputs((2, 9, 6, 4)), Layer()
+    inputs, layer = prototype_inputs((2, 9, 6, 4)), Layer()
     compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(*inputs), layer(*inputs))
-    torch.testing.assert_close(_gradients(compiled, inputs), _gradients(layer, inputs))
+    torch.testing.assert_close(gradients(compiled, inputs), gradients(layer, inputs))
     exported = torch.export.export(layer, tuple(inputs)).module()
     torch.testing.assert_close(exported(*inputs), layer(*inputs))
 
 
 def test_autocast_casts_to_its_dtype() -> None:
-    z, weight = _inputs((2, 9, 6, 4))
+    z, weight = prototype_inputs((2, 9, 6, 4))
     for backend in BACKENDS:
         wanted = ops.prototype_attention(z.bfloat16(), weight.bfloat16(), backend=backend)
         with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -276,20 +255,20 @@ def test_what_does_not_fit_is_named(
     change: Callable[..., tuple[Tensor, ...]], error: type[Exception], words: str
 ) -> None:
     with pytest.raises(error, match=words):
-        ops.prototype_attention(*change(*_inputs((2, 9, 6, 4))))
+        ops.prototype_attention(*change(*prototype_inputs((2, 9, 6, 4))))
 
 
 def test_a_named_backend_runs_or_raises() -> None:
     with pytest.raises(BackendError, match="'triton' takes at most 256 channels, got 300"):
-        ops.prototype_attention(*_inputs((1, 2, 300, 4)), backend="triton")
+        ops.prototype_attention(*prototype_inputs((1, 2, 300, 4)), backend="triton")
     with pytest.raises(BackendError, match="'triton' takes at most 32 prototypes, got 33"):
-        ops.prototype_attention(*_inputs((1, 2, 3, 33)), backend="triton")
+        ops.prototype_attention(*prototype_inputs((1, 2, 3, 33)), backend="triton")
     with pytest.raises(ValueError, match="backend must be one of auto, triton, torch, got 'cuda'"):
-        ops.prototype_attention(*_inputs((1, 2, 3, 4)), backend="cuda")
+        ops.prototype_attention(*prototype_inputs((1, 2, 3, 4)), backend="cuda")
 
 
 def test_there_is_no_second_derivative() -> None:
-    z, weight = (x.requires_grad_() for x in _inputs((1, 9, 6, 4)))
+    z, weight = (x.requires_grad_() for x in prototype_inputs((1, 9, 6, 4)))
     (dz,) = torch.autograd.grad(ops.prototype_attention(z, weight).y.sum(), z, create_graph=True)
     with pytest.raises(RuntimeError):
         torch.autograd.grad(dz.sum(), z)

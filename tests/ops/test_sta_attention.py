@@ -1,7 +1,6 @@
 """STA's attention in linear time: the circle's bound is kept, values and gradients are the exact form's."""
 
 import math
-from collections.abc import Callable
 
 import pytest
 import torch
@@ -11,24 +10,16 @@ from vadfast_kernels.sta_attention import circle
 from vadfast_kernels.sta_attention.op import _forward
 from vadfast_kernels.sta_attention.reference import sta_attention as reference
 
+from tests.ops.inputs import sta_inputs
 from tests.ops.tolerances import (
     FLOOR,
-    GRADIENT_FACTOR,
     assert_as_good_as_eager,
+    assert_gradients_as_good_as_eager,
     error,
 )
 
 SHAPES = ((1, 1, 1), (1, 1, 9), (2, 7, 1), (2, 5, 13), (3, 32, 50))
 D = 10
-
-
-def _inputs(
-    shape: tuple[int, ...], dtype: torch.dtype = torch.float32, seed: int = 0, d: int = D
-) -> list[Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    f = torch.rand(shape, generator=generator, dtype=torch.float64)  # after a ReLU: not negative
-    weights = [torch.randn(d, generator=generator, dtype=torch.float64) for _ in range(4)]
-    return [x.to(dtype) for x in (f, *weights)]
 
 
 def _by_loops(f: Tensor, wq: Tensor, bq: Tensor, wk: Tensor, bk: Tensor) -> Tensor:
@@ -51,13 +42,13 @@ def _by_loops(f: Tensor, wq: Tensor, bq: Tensor, wk: Tensor, bk: Tensor) -> Tens
 
 @pytest.mark.parametrize("shape", SHAPES[:4])
 def test_the_reference_is_the_formula(shape: tuple[int, ...]) -> None:
-    inputs = _inputs(shape, torch.float64)
+    inputs = sta_inputs(shape, torch.float64)
     wanted = _by_loops(*inputs)
     torch.testing.assert_close(reference(*inputs, recurrence=1), wanted, rtol=1e-12, atol=1e-12)
 
 
 def test_the_reference_has_the_gradient_of_its_differences() -> None:
-    inputs = [x.requires_grad_() for x in _inputs((1, 3, 4), torch.float64, d=3)]
+    inputs = [x.requires_grad_() for x in sta_inputs((1, 3, 4), torch.float64, d=3)]
     assert torch.autograd.gradcheck(reference, inputs)
 
 
@@ -95,7 +86,7 @@ def test_harmonics_follow_the_error_that_is_asked_for() -> None:
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("recurrence", [1, 2])
 def test_values_and_gradients(shape: tuple[int, ...], recurrence: int) -> None:
-    inputs = _inputs(shape)
+    inputs = sta_inputs(shape)
     exact = [x.double() for x in inputs]
 
     def fused(*x: Tensor) -> Tensor:
@@ -105,22 +96,11 @@ def test_values_and_gradients(shape: tuple[int, ...], recurrence: int) -> None:
         return reference(*x, recurrence=recurrence)
 
     assert_as_good_as_eager(fused(*inputs), eager(*inputs), eager(*exact), what="y")
-    found, wanted, true = (
-        _gradients(f, x) for f, x in ((fused, inputs), (eager, inputs), (eager, exact))
-    )
-    for name, *grads in zip(("f", "wq", "bq", "wk", "bk"), found, wanted, true, strict=True):
-        assert_as_good_as_eager(*grads, factor=GRADIENT_FACTOR, what=f"d{name}")
-
-
-def _gradients(function: Callable[..., Tensor], inputs: list[Tensor]) -> list[Tensor]:
-    leaves = [x.detach().clone().requires_grad_() for x in inputs]
-    y = function(*leaves)
-    dy = torch.linspace(-1, 1, y.numel(), dtype=torch.float64).view(y.shape).to(y.dtype)
-    return list(torch.autograd.grad(y, leaves, dy))
+    assert_gradients_as_good_as_eager(fused, eager, inputs, ("f", "wq", "bq", "wk", "bk"))
 
 
 def test_in_float64_the_gradient_is_that_of_differences() -> None:
-    inputs = [x.requires_grad_() for x in _inputs((1, 3, 4), torch.float64, d=3)]
+    inputs = [x.requires_grad_() for x in sta_inputs((1, 3, 4), torch.float64, d=3)]
 
     def fused(*x: Tensor) -> Tensor:
         return ops.sta_attention(*x, max_error=1e-14)
@@ -130,7 +110,7 @@ def test_in_float64_the_gradient_is_that_of_differences() -> None:
 
 @pytest.mark.parametrize("case", ["no bias", "no weight", "parallel", "one channel"])
 def test_degenerate_planes(case: str) -> None:
-    f, wq, bq, wk, bk = _inputs((1, 4, 6), torch.float64)
+    f, wq, bq, wk, bk = sta_inputs((1, 4, 6), torch.float64)
     f = f + 0.1
     if case == "no bias":
         bq = torch.zeros_like(bq)
@@ -146,7 +126,7 @@ def test_degenerate_planes(case: str) -> None:
 
 @pytest.mark.parametrize("max_error", [1e-2, 1e-4])
 def test_a_looser_bound_is_kept(max_error: float) -> None:
-    inputs = _inputs((1, 8, 20), torch.float64)
+    inputs = sta_inputs((1, 8, 20), torch.float64)
     found = ops.sta_attention(*inputs, recurrence=1, max_error=max_error) - reference(
         *inputs, recurrence=1
     )
@@ -166,7 +146,7 @@ def test_memory_is_linear(monkeypatch: pytest.MonkeyPatch) -> None:
         return made
 
     monkeypatch.setattr(torch, "stack", watched)
-    f, *weights = _inputs((40, 32, 400))
+    f, *weights = sta_inputs((40, 32, 400))
     ops.sta_attention(f, *weights)
     assert largest * f.element_size() <= 8 << 20, "features of all bags at once"
     assert largest < f[0].numel() * (32 + 400) / 2, "as many numbers as scores"
@@ -188,7 +168,7 @@ def test_compiles_into_one_graph_and_exports() -> None:
         def forward(self, *x: Tensor) -> Tensor:
             return ops.sta_attention(*x)
 
-    inputs, layer = _inputs((1, 4, 6)), Layer()
+    inputs, layer = sta_inputs((1, 4, 6)), Layer()
     compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(*inputs), layer(*inputs))
     exported = torch.export.export(layer, tuple(inputs)).module()
@@ -199,17 +179,17 @@ def test_compiles_into_one_graph_and_exports() -> None:
     ("options", "words"),
     [
         ({"recurrence": 0}, "recurrence must be at least 1, got 0"),
-        ({"max_error": 0.0}, "max_error must be above 0"),
-        ({"backend": "cuda"}, "backend must be one of auto, torch"),
+        ({"max_error": -1e-3}, "max_error must be at least 0"),
+        ({"backend": "cuda"}, "backend must be one of auto, triton, torch"),
     ],
 )
 def test_options_out_of_range_are_named(options: dict[str, object], words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        ops.sta_attention(*_inputs((1, 4, 6)), **options)
+        ops.sta_attention(*sta_inputs((1, 4, 6)), **options)
 
 
 def test_what_does_not_fit_is_named() -> None:
-    f, wq, bq, wk, bk = _inputs((1, 4, 6))
+    f, wq, bq, wk, bk = sta_inputs((1, 4, 6))
     with pytest.raises(ValueError, match=r"f must be \[B, N, C\]"):
         ops.sta_attention(f[0], wq, bq, wk, bk)
     with pytest.raises(ValueError, match=r"bk must be \[D\] like wq, got \[3\]"):

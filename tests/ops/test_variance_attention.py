@@ -11,31 +11,17 @@ from vadfast_kernels import BackendError, ops
 from vadfast_kernels.variance_attention.op import _forward
 from vadfast_kernels.variance_attention.reference import variance_attention as reference
 
-from tests.ops.tolerances import GRADIENT_FACTOR, assert_as_good_as_eager
+from tests.ops.inputs import DTYPES, variance_inputs
+from tests.ops.tolerances import (
+    assert_as_good_as_eager,
+    assert_gradients_as_good_as_eager,
+    gradients,
+)
 
 BACKENDS = ("torch", "triton")
 VARIANTS = ("code", "paper")
 # B, C, D, H, W, cell: odd cells; D unlike C; more channels than a tile of the product; more cells and channels than a tile of x.
 SHAPES = ((2, 3, 3, 3, 9, 3), (2, 5, 7, 2, 14, 2), (1, 70, 70, 4, 8, 4), (1, 20, 20, 1, 130, 1))
-DTYPES = (torch.float32, torch.float16, torch.bfloat16)
-
-
-def _inputs(
-    shape: tuple[int, ...], dtype: torch.dtype = torch.float32, seed: int = 0
-) -> list[Tensor]:
-    b, c, d, h, w, _ = shape
-    generator = torch.Generator().manual_seed(seed)
-    x = torch.randn(b, c, h, w, generator=generator, dtype=torch.float64)
-    weight = torch.randn(d, c, generator=generator, dtype=torch.float64) / c**0.5
-    bias = torch.randn(d, generator=generator, dtype=torch.float64) / 4
-    return [t.to(dtype) for t in (x, weight, bias)]
-
-
-def _gradients(function: Callable[..., Tensor], inputs: list[Tensor]) -> list[Tensor]:
-    leaves = [x.detach().clone().requires_grad_() for x in inputs]
-    y = function(*leaves)
-    dy = torch.linspace(-1, 1, y.numel(), dtype=torch.float64).view(y.shape).to(y.dtype)
-    return list(torch.autograd.grad(y, leaves, dy))
 
 
 def _by_loops(x: Tensor, weight: Tensor, bias: Tensor, cell: int, variant: str) -> Tensor:
@@ -64,7 +50,7 @@ def _by_loops(x: Tensor, weight: Tensor, bias: Tensor, cell: int, variant: str) 
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("shape", [(1, 2, 3, 1, 1, 1), (1, 3, 2, 2, 6, 2), (2, 2, 2, 3, 2, 1)])
 def test_the_reference_is_the_formula(shape: tuple[int, ...], variant: str) -> None:
-    x, weight, bias = _inputs(shape, torch.float64)
+    x, weight, bias = variance_inputs(shape, torch.float64)
     found = reference(x, weight, bias, cell=shape[-1], variant=variant)
     torch.testing.assert_close(
         found, _by_loops(x, weight, bias, shape[-1], variant), rtol=1e-12, atol=1e-12
@@ -76,7 +62,7 @@ def test_the_reference_is_the_formula(shape: tuple[int, ...], variant: str) -> N
     "function", [reference, ops.variance_attention], ids=["reference", "torch"]
 )
 def test_the_gradient_is_that_of_differences(function: Callable[..., Tensor], variant: str) -> None:
-    inputs = [x.requires_grad_() for x in _inputs((1, 2, 3, 2, 4, 2), torch.float64)]
+    inputs = [x.requires_grad_() for x in variance_inputs((1, 2, 3, 2, 4, 2), torch.float64)]
 
     def call(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         return function(x, weight, bias=bias, cell=2, variant=variant)
@@ -94,7 +80,7 @@ def test_the_gradient_is_that_of_differences(function: Callable[..., Tensor], va
 def test_values_and_gradients(
     shape: tuple[int, ...], dtype: torch.dtype, variant: str, backend: str
 ) -> None:
-    inputs, cell = _inputs(shape, dtype), shape[-1]
+    inputs, cell = variance_inputs(shape, dtype), shape[-1]
     exact = [x.double() for x in inputs]
 
     def fused(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -106,16 +92,12 @@ def test_values_and_gradients(
         return reference(x, weight, bias, cell=cell, variant=variant)
 
     assert_as_good_as_eager(fused(*inputs), eager(*inputs), eager(*exact), what="y")
-    found, wanted, true = (
-        _gradients(f, x) for f, x in ((fused, inputs), (eager, inputs), (eager, exact))
-    )
-    for name, *grads in zip(("x", "weight", "bias"), found, wanted, true, strict=True):
-        assert_as_good_as_eager(*grads, factor=GRADIENT_FACTOR, what=f"d{name}")
+    assert_gradients_as_good_as_eager(fused, eager, inputs, ("x", "weight", "bias"))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_without_a_bias_as_published(backend: str) -> None:
-    x, weight, _ = _inputs(SHAPES[0])
+    x, weight, _ = variance_inputs(SHAPES[0])
 
     def fused(x: Tensor, weight: Tensor) -> Tensor:
         return ops.variance_attention(x, weight, cell=3, backend=backend)
@@ -125,7 +107,7 @@ def test_without_a_bias_as_published(backend: str) -> None:
 
     torch.testing.assert_close(fused(x, weight), eager(x, weight))
     for found, wanted in zip(
-        _gradients(fused, [x, weight]), _gradients(eager, [x, weight]), strict=True
+        gradients(fused, [x, weight]), gradients(eager, [x, weight]), strict=True
     ):
         torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-6)
 
@@ -133,7 +115,7 @@ def test_without_a_bias_as_published(backend: str) -> None:
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(("variant", "gain"), [("code", math.e), ("paper", 1.0)])
 def test_a_single_cell_takes_all(backend: str, variant: str, gain: float) -> None:
-    x, weight, bias = _inputs((1, 3, 3, 5, 5, 5))
+    x, weight, bias = variance_inputs((1, 3, 3, 5, 5, 5))
     y = ops.variance_attention(x, weight, bias=bias, cell=5, variant=variant, backend=backend)
     torch.testing.assert_close(y, x * gain)
 
@@ -144,7 +126,7 @@ def test_a_single_cell_takes_all(backend: str, variant: str, gain: float) -> Non
 def test_variances_beyond_every_exponential_and_beyond_float16(
     dtype: torch.dtype, variant: str, backend: str
 ) -> None:
-    x, weight, _ = _inputs((2, 16, 16, 4, 6, 2), dtype)
+    x, weight, _ = variance_inputs((2, 16, 16, 4, 6, 2), dtype)
     x = (x * 500).requires_grad_()
     weight = weight.requires_grad_()
     f = torch.einsum("dc,bchw->bdhw", weight.double(), x.double())
@@ -160,7 +142,7 @@ def test_variances_beyond_every_exponential_and_beyond_float16(
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_any_strides_and_the_memory_format_of_x(backend: str) -> None:
-    x, weight, bias = _inputs((2, 6, 4, 4, 6, 2))
+    x, weight, bias = variance_inputs((2, 6, 4, 4, 6, 2))
 
     def call(x: Tensor, weight: Tensor) -> tuple[Tensor, ...]:
         x = x.detach().requires_grad_()
@@ -185,7 +167,7 @@ def test_any_strides_and_the_memory_format_of_x(backend: str) -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_nan_reaches_its_image_and_no_other(backend: str) -> None:
-    x, weight, _ = _inputs((2, 3, 3, 4, 6, 2))
+    x, weight, _ = variance_inputs((2, 3, 3, 4, 6, 2))
     x[1, 0, 3, 2] = float("nan")
     y = ops.variance_attention(x, weight, cell=2, backend=backend)
     assert y[1].isnan().all()
@@ -195,7 +177,7 @@ def test_a_nan_reaches_its_image_and_no_other(backend: str) -> None:
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("with_bias", [False, True])
 def test_opcheck(backend: str, with_bias: bool) -> None:
-    x, weight, bias = (t.requires_grad_() for t in _inputs((1, 4, 6, 4, 6, 2)))
+    x, weight, bias = (t.requires_grad_() for t in variance_inputs((1, 4, 6, 4, 6, 2)))
     last = x.detach().to(memory_format=torch.channels_last).requires_grad_()
     for one in (x, last):
         torch.library.opcheck(
@@ -210,16 +192,16 @@ def test_compiles_into_one_graph_and_exports(variant: str, backend: str) -> None
         def forward(self, x: Tensor, weight: Tensor) -> Tensor:
             return ops.variance_attention(x, weight, cell=2, variant=variant, backend=backend) + x
 
-    inputs, layer = _inputs((1, 4, 4, 4, 6, 2))[:2], Layer()
+    inputs, layer = variance_inputs((1, 4, 4, 4, 6, 2))[:2], Layer()
     compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(compiled(*inputs), layer(*inputs))
-    torch.testing.assert_close(_gradients(compiled, inputs), _gradients(layer, inputs))
+    torch.testing.assert_close(gradients(compiled, inputs), gradients(layer, inputs))
     exported = torch.export.export(layer, tuple(inputs)).module()
     torch.testing.assert_close(exported(*inputs), layer(*inputs))
 
 
 def test_autocast_casts_to_its_dtype() -> None:
-    x, weight, bias = _inputs(SHAPES[0])
+    x, weight, bias = variance_inputs(SHAPES[0])
     rounded = [t.bfloat16() for t in (x, weight, bias)]
     for backend in BACKENDS:
         wanted = ops.variance_attention(*rounded[:2], bias=rounded[2], cell=3, backend=backend)
@@ -262,14 +244,14 @@ def test_autocast_casts_to_its_dtype() -> None:
 def test_what_does_not_fit_is_named(
     change: dict[str, Any], error: type[Exception], words: str
 ) -> None:
-    x, weight, bias = _inputs((1, 3, 3, 6, 9, 3))
+    x, weight, bias = variance_inputs((1, 3, 3, 6, 9, 3))
     arguments: dict[str, Any] = {"x": x, "weight": weight, "bias": bias, "cell": 3} | change
     with pytest.raises(error, match=words):
         ops.variance_attention(arguments.pop("x"), arguments.pop("weight"), **arguments)
 
 
 def test_a_named_backend_runs_or_raises() -> None:
-    x, weight, _ = _inputs((1, 2, 2, 65, 65, 65))
+    x, weight, _ = variance_inputs((1, 2, 2, 65, 65, 65))
     with pytest.raises(BackendError, match="'triton' takes cells of at most 64, got 65"):
         ops.variance_attention(x, weight, cell=65, backend="triton")
     with pytest.raises(BackendError, match="'triton' computes in float32, float16 and bfloat16"):
@@ -277,7 +259,7 @@ def test_a_named_backend_runs_or_raises() -> None:
 
 
 def test_there_is_no_second_derivative() -> None:
-    x, weight = (t.requires_grad_() for t in _inputs((1, 4, 4, 4, 6, 2))[:2])
+    x, weight = (t.requires_grad_() for t in variance_inputs((1, 4, 4, 4, 6, 2))[:2])
     (dx,) = torch.autograd.grad(
         ops.variance_attention(x, weight, cell=2).sum(), x, create_graph=True
     )

@@ -3,6 +3,9 @@
 The floor is the round-off of one float32 sum: below it an error says nothing.
 """
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -28,3 +31,35 @@ def assert_as_good_as_eager(
     assert result.dtype == eager.dtype
     assert result.shape == eager.shape
     assert torch.isfinite(result).all()
+
+
+def values_and_gradients(
+    function: Callable[..., Any], inputs: Sequence[Tensor]
+) -> tuple[list[Tensor], list[Tensor]]:
+    """What a function of tensors returns, one or several, and its gradients for gradients from above that are not all alike."""
+    leaves = [x.detach().clone().requires_grad_() for x in inputs]
+    results = function(*leaves)
+    results = [results] if isinstance(results, Tensor) else list(results)
+    above = [
+        torch.linspace(-1, 1, r.numel(), dtype=torch.float64, device=r.device).view(r.shape).to(r)
+        for r in results
+    ]
+    return [r.detach() for r in results], list(torch.autograd.grad(results, leaves, above))
+
+
+def gradients(function: Callable[..., Any], inputs: Sequence[Tensor]) -> list[Tensor]:
+    """The second half of ``values_and_gradients``."""
+    return values_and_gradients(function, inputs)[1]
+
+
+def assert_gradients_as_good_as_eager(
+    fused: Callable[..., Any],
+    eager: Callable[..., Any],
+    inputs: Sequence[Tensor],
+    names: Sequence[str],
+) -> None:
+    """Compares the gradient of each input; the truth is that of ``eager`` in float64."""
+    found, wanted = gradients(fused, inputs), gradients(eager, inputs)
+    true = gradients(eager, [x.double() for x in inputs])
+    for name, *grads in zip(names, found, wanted, true, strict=True):
+        assert_as_good_as_eager(*grads, factor=GRADIENT_FACTOR, what=f"d{name}")

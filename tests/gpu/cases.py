@@ -1,0 +1,138 @@
+"""What the tests on a GPU run: each operator at the shapes of its models, and at small ones that end in the middle of every tile."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from vadfast_kernels.attention_loss.reference import attention_loss
+from vadfast_kernels.criss_cross_attention.reference import criss_cross_attention
+from vadfast_kernels.prototype_attention.reference import prototype_attention
+from vadfast_kernels.sta_attention.reference import sta_attention
+from vadfast_kernels.variance_attention.reference import variance_attention
+
+from bench import shapes
+from bench.device import shrunk
+from bench.shapes import Shape
+from tests.ops.inputs import (
+    DTYPES,
+    attention_loss_inputs,
+    criss_cross_inputs,
+    sta_inputs,
+    variance_inputs,
+)
+
+_EAGER = {
+    "attention_loss": attention_loss,
+    "criss_cross_attention": criss_cross_attention,
+    "prototype_attention": prototype_attention,
+    "sta_attention": sta_attention,
+    "variance_attention": variance_attention,
+}
+
+
+def _criss_cross_inputs(shape: tuple[int, ...], dtype: torch.dtype) -> list[Tensor]:
+    """q, k and v with scores of size 1 whatever D is: of scores of 30 a float32 keeps fewer digits than the rule's floor."""
+    q, k, v = criss_cross_inputs(shape)
+    return [x.to(dtype) for x in (q / shape[1] ** 0.25, k / shape[1] ** 0.25, v)]
+
+
+def _prototype_inputs(shape: tuple[int, ...], dtype: torch.dtype) -> list[Tensor]:
+    """z and weight for (B, N, C, M), every position near one prototype.
+
+    Of 65,536 positions anywhere some would be as near to a second one, up to the last bit: two right answers, two gradients.
+    """
+    b, n, c, m = shape
+    generator = torch.Generator().manual_seed(0)
+    centres = F.normalize(torch.randn(m, c, generator=generator), dim=-1)
+    around = torch.randn(b, n, c, generator=generator) / c**0.5
+    z = F.normalize(centres[torch.arange(n) % m] + around, dim=-1)
+    return [z.to(dtype), (3 * centres).to(dtype)]
+
+
+_INPUTS: dict[str, Callable[[tuple[int, ...], torch.dtype], list[Tensor]]] = {
+    "attention_loss": attention_loss_inputs,
+    "criss_cross_attention": _criss_cross_inputs,
+    "prototype_attention": _prototype_inputs,
+    "sta_attention": sta_inputs,
+    "variance_attention": variance_inputs,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One operator at one shape; ``shape`` is what makes its inputs (tests/ops/inputs.py)."""
+
+    operator: str
+    shape: tuple[int, ...]
+    options: dict[str, Any] = field(default_factory=dict)
+    dtypes: tuple[torch.dtype, ...] = DTYPES
+    n_trained: int | None = None  # how many of the inputs have a gradient; None: all
+    eager_gb: float = 8.0  # what the float64 reference takes with its gradient, at most
+
+    @property
+    def eager(self) -> Callable[..., Any]:
+        return _EAGER[self.operator]
+
+    def inputs(self, dtype: torch.dtype, device: torch.device) -> list[Tensor]:
+        return [x.to(device) for x in _INPUTS[self.operator](self.shape, dtype)]
+
+    def __str__(self) -> str:
+        return f"{self.operator} {'x'.join(map(str, self.shape))}"
+
+
+def _criss_cross(shape: Shape) -> Case:
+    s = shrunk(shape)
+    return Case("criss_cross_attention", (s["B"], s["D"], s["C"], s["H"], s["W"]))
+
+
+def _sta(shape: Shape) -> Case:
+    s = shrunk(shape)
+    # Five tensors of every score with every partner; one recurrence, because the second is the first again.
+    gigabytes = 5 * 8e-9 * s["B"] * s["N"] * s["C"] * (s["N"] + s["C"])
+    return Case(
+        "sta_attention", (s["B"], s["N"], s["C"]), {"recurrence": 1}, (torch.float32,),
+        eager_gb=gigabytes,
+    )  # fmt: skip
+
+
+def _variance(shape: Shape) -> Case:
+    s = shrunk(shape)
+    sizes = (s["B"], s["C"], s["C"], s["H"], s["W"], s["cell"])
+    return Case("variance_attention", sizes, {"cell": s["cell"]})
+
+
+def _prototype(shape: Shape) -> Case:
+    s = shrunk(shape)
+    return Case("prototype_attention", (s["B"], s["N"], s["C"], s["M"]))
+
+
+def _attention_loss(shape: Shape) -> Case:
+    s = shrunk(shape)
+    return Case("attention_loss", (s["B"], 3, s["H"], s["W"], 1), {"edge": "tf"}, n_trained=1)
+
+
+_STA = (
+    *shapes.STA,
+    Shape("wide", {"B": 1, "N": 32, "C": 4096, "D": 10}, "twice I3D-ResNet50: STA's largest"),
+)
+REAL = (
+    *map(_criss_cross, shapes.CRISS_CROSS),
+    *map(_sta, _STA),
+    *map(_variance, shapes.VARIANCE),
+    *map(_prototype, shapes.PROTOTYPE),
+    *map(_attention_loss, shapes.ADL_LOSS),
+)
+SMALL = (
+    Case("criss_cross_attention", (2, 5, 7, 11, 13)),
+    Case("criss_cross_attention", (1, 20, 150, 5, 3)),
+    Case("sta_attention", (2, 5, 13), {"recurrence": 1}, (torch.float32,)),
+    Case("variance_attention", (2, 5, 7, 3, 9, 3), {"cell": 3}),
+    Case("variance_attention", (1, 20, 20, 1, 130, 1), {"cell": 1, "variant": "paper"}),
+    Case("prototype_attention", (2, 33, 20, 6)),
+    Case("prototype_attention", (1, 18, 17, 17)),
+    Case("attention_loss", (1, 2, 9, 130, 1), {"edge": "drop"}, n_trained=1),
+    Case("attention_loss", (2, 1, 5, 7, 1), {"edge": "tf"}, n_trained=1),
+)
