@@ -21,23 +21,27 @@ Shapes (B bags, N segments, C features, D channels of q and k)
 Numbers
     dtype       float32 or float64; under autocast the work stays in float32, because angles lose what half precision cannot hold.
     arithmetic  every exp(s), and its derivatives by the angles of q and k, within ``max_error`` in exact arithmetic; the default
-                1e-7 is float32 round-off (9 harmonics).
-    time        O(B N C n) with n harmonics; the eager form takes O(B N C (N + C) D).
-    memory      O(B N C + N C n); the eager form holds several tensors of B N C (N + C).
+                1e-7 is float32 round-off (9 harmonics). ``max_error=0`` asks for exp itself.
+    time        O(B N C n) with n harmonics; O(B N C (N + C)) with max_error=0; the eager form takes O(B N C (N + C) D).
+    memory      O(B N C + N C n) in torch, O(B N C + B C n) in triton, O(B N C) with max_error=0; the eager form holds several
+                tensors of B N C (N + C).
     gradient    to f and the weights; no second derivative. Those of the weights are sums that nearly cancel: in float32 they
-                keep four digits in eager; here they are computed in float64 on the CPU.
+                keep four digits in eager. torch computes them in float64 on the CPU; triton centres f, and adds up in float64
+                what float32 summed of a few hundred elements.
     degenerate  where f w + b is exactly 0 the reference takes the cosine 0, this operator the angle 0.
     not finite  a NaN or infinity in a bag reaches every element of its row and column, as in eager.
     repeatable  bit for bit on one device: no atomics.
 
 Backends, in the order that ``backend="auto"`` tries them
 
-    torch       any device      torch_impl.py
-    reference   by name: the formula as it stands, O(N C (N + C)) memory
+    triton      CUDA of capability 8.0, float32; max_error of 0, or of 1e-10 at least    triton_impl.py
+    torch       any device; max_error above 0                                             torch_impl.py
+    reference   by name: the formula as it stands, O(N C (N + C)) memory, exp itself whatever max_error is
 
 Raises:
-    ValueError    f is not [B, N, C] or empty; a weight is not [D]; recurrence < 1; max_error <= 0; an unknown backend.
+    ValueError    f is not [B, N, C] or empty; a weight is not [D]; recurrence < 1; max_error < 0; an unknown backend.
     TypeError     dtypes or devices differ, or are not listed above.
+    BackendError  the named backend cannot run, or none can, as with max_error=0 on a CPU; the message says why.
 
 Example:
     >>> f = torch.ones(1, 2, 3)                      # all alike: the mean is 1, plus f itself
@@ -51,9 +55,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vadfast_kernels import _triton
 from vadfast_kernels._dtypes import no_autocast
 from vadfast_kernels._op import Backend, Operator
 from vadfast_kernels.sta_attention import circle, reference
+from vadfast_kernels.sta_attention.tuned import MAX_HARMONICS
 
 MAX_ERROR = 1e-7
 _DTYPES = (torch.float32, torch.float64)
@@ -67,18 +73,18 @@ def sta_attention(
     """Returns y [B, N, C] for f [B, N, C]; the module's docstring is the contract."""
     if recurrence < 1:
         raise ValueError(f"{_NAME}: recurrence must be at least 1, got {recurrence}")
-    if not max_error > 0:
-        raise ValueError(f"{_NAME}: max_error must be above 0, got {max_error}")
+    if not max_error >= 0:
+        raise ValueError(f"{_NAME}: max_error must be at least 0, got {max_error}")
     _check(f, wq, bq, wk, bk)
     with no_autocast(f):
         if backend == "reference":
             return reference.sta_attention(f, wq, bq, wk, bk, recurrence=recurrence)
-        n_harmonics = circle.harmonics_for(max_error)
+        f = f.contiguous()
         for _ in range(recurrence):
             theta, plane_q = circle.angles_of(f, wq, bq)
             phi, plane_k = circle.angles_of(f, wk, bk)
             g = plane_q.T @ plane_k  # [2, 2]
-            kernel = circle.kernel_of(g, n_harmonics).to(f.dtype)
+            kernel = (_expansion(g, max_error) if max_error else g).to(f.dtype)
             own = circle.cosine(theta, phi, g.to(f.dtype)).exp()
             mean = torch.ops.vadfast.sta_attention(theta, phi, f, own, kernel, backend)
             f = mean + f
@@ -99,17 +105,44 @@ def _check(f: Tensor, *weights: Tensor) -> None:
             raise ValueError(f"{_NAME}: {name} must be [D] like wq, got {list(x.shape)}")
 
 
-def _torch_refusal(f: Tensor) -> str | None:
-    return None if f.dtype in _DTYPES else f"computes in float32 and float64, got {f.dtype}"
+def _expansion(g: Tensor, max_error: float) -> Tensor:
+    return circle.kernel_of(g, circle.harmonics_for(max_error))
+
+
+def _triton_refusal(f: Tensor, kernel: Tensor) -> str | None:
+    if f.dtype != torch.float32:
+        return f"computes in float32, got {f.dtype}"
+    n_harmonics = len(kernel) // 2
+    if n_harmonics > MAX_HARMONICS:
+        return f"expands exp to at most {MAX_HARMONICS} harmonics, and this max_error takes {n_harmonics}"
+    return _triton.refusal(f)
+
+
+def _torch_refusal(f: Tensor, kernel: Tensor) -> str | None:
+    if f.dtype not in _DTYPES:
+        return f"computes in float32 and float64, got {f.dtype}"
+    if _is_exact(kernel):
+        return "expands exp, and takes max_error above 0 (backend 'reference' is exact)"
+    return None
+
+
+def _is_exact(kernel: Tensor) -> bool:
+    return len(kernel) == 2
 
 
 def sample(device: torch.device, dtype: torch.dtype) -> tuple[Tensor, ...]:
     """Returns what decides about the backends in a typical call."""
-    return (torch.zeros(1, 32, 8, device=device, dtype=dtype),)
+    n_features = 2 * circle.harmonics_for(MAX_ERROR) + 1
+    shapes = ((1, 32, 8), (n_features, n_features))
+    return tuple(torch.zeros(shape, device=device, dtype=dtype) for shape in shapes)
 
 
 OPERATOR = Operator(
-    _NAME, (Backend("torch", "vadfast_kernels.sta_attention.torch_impl", _torch_refusal),)
+    _NAME,
+    (
+        Backend("triton", "vadfast_kernels.sta_attention.triton_impl", _triton_refusal),
+        Backend("torch", "vadfast_kernels.sta_attention.torch_impl", _torch_refusal),
+    ),
 )
 
 
@@ -117,20 +150,20 @@ OPERATOR = Operator(
 def _forward(
     theta: Tensor, phi: Tensor, f: Tensor, own: Tensor, kernel: Tensor, backend: str
 ) -> Tensor:
-    mean: Tensor = OPERATOR.implementation(backend, f).forward(theta, phi, f, own, kernel)
+    mean: Tensor = OPERATOR.implementation(backend, f, kernel).forward(theta, phi, f, own, kernel)
     return mean
 
 
 @_forward.register_fake
 def _(theta: Tensor, phi: Tensor, f: Tensor, own: Tensor, kernel: Tensor, backend: str) -> Tensor:
-    return torch.empty_like(f)
+    return f.new_empty(f.shape)
 
 
 @torch.library.custom_op("vadfast::sta_attention_backward", mutates_args=())
 def _backward(
     theta: Tensor, phi: Tensor, f: Tensor, own: Tensor, kernel: Tensor, dmean: Tensor, backend: str
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    implementation = OPERATOR.implementation(backend, f)
+    implementation = OPERATOR.implementation(backend, f, kernel)
     dtheta, dphi, df, down, dkernel = implementation.backward(theta, phi, f, own, kernel, dmean)
     return dtheta, dphi, df, down, dkernel
 
@@ -139,8 +172,8 @@ def _backward(
 def _(
     theta: Tensor, phi: Tensor, f: Tensor, own: Tensor, kernel: Tensor, dmean: Tensor, backend: str
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    dtheta, dphi, df, down = (torch.empty_like(f) for _ in range(4))
-    return dtheta, dphi, df, down, torch.empty_like(kernel)
+    dtheta, dphi, df, down = (f.new_empty(f.shape) for _ in range(4))
+    return dtheta, dphi, df, down, kernel.new_empty(kernel.shape)
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:

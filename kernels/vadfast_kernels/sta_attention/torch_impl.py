@@ -24,7 +24,7 @@ def forward(theta: Tensor, phi: Tensor, f: Tensor, own: Tensor, kernel: Tensor) 
         own: exp of the cosine of each element with itself [B, N, C]: it is in the row and in the column, and once too often.
         kernel: K [2n + 1, 2n + 1].
     """
-    mean = torch.empty_like(f)
+    mean = f.new_empty(f.shape)
     for b in _bags(f, kernel):
         at_query, at_key, values, own_, k = _wide(theta[b], phi[b], f[b], own[b], kernel)
         sums = _scatter(_features(at_key, k), _sources(values))
@@ -36,7 +36,7 @@ def backward(
     theta: Tensor, phi: Tensor, f: Tensor, own: Tensor, kernel: Tensor, dmean: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Returns the gradients of theta, phi, f, own and kernel; the mean is made anew, unrounded."""
-    dtheta, dphi, df, down = (torch.empty_like(f) for _ in range(4))
+    dtheta, dphi, df, down = (f.new_empty(f.shape) for _ in range(4))
     dkernel = torch.zeros_like(*_wide(kernel))
     for b in _bags(f, kernel):
         t, p, values, own_, k, dmean_ = _wide(theta[b], phi[b], f[b], own[b], kernel, dmean[b])
