@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A frame-prediction network as it is trained and shipped."""
+    """A frame-prediction network as it is trained and shipped; ``method`` is its module in ``vadfast.models``."""
 
     name: str
+    method: str
     image_size: int
     width: int
     source: str
@@ -18,10 +19,12 @@ class Network:
 
 
 # ADL as published: the U-Net of Liu et al. (CVPR 2018), 7,704,195 parameters.
-ADL_FULL = Network("adl-256", 256, 64, "Zhou et al., TCSVT 2020; Liu et al., CVPR 2018")
+ADL_FULL = Network("adl-256", "adl", 256, 64, "Zhou et al., TCSVT 2020; Liu et al., CVPR 2018")
 # What the 30-minute Ped2 run trains on two CPU cores (docs/training.md).
-ADL_SMALL = Network("adl-128", 128, 16, "docs/training.md, Ped2 on two cores")
+ADL_SMALL = Network("adl-128", "adl", 128, 16, "docs/training.md, Ped2 on two cores")
 NETWORKS = (ADL_FULL, ADL_SMALL)
+APN_FULL = Network("apn-256", "apn", 256, 64, "Hu et al., the released network: 3 levels")
+STD_FULL = Network("std-256", "std", 256, 32, "Chang et al., Pattern Recognition 2022: neck 32")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,42 @@ VARIANCE = (
 )
 PROTOTYPE = (
     Shape("apn", {"B": 1, "N": 65_536, "C": 128, "M": 10}, "Hu et al., APN: prototype unit"),
+)
+CLUSTER = (
+    Shape(
+        "std score",
+        {"B": 1, "N": 1024, "C": 512, "K": 32},
+        "Chang et al., 2022: one frame's 32 x 32 positions",
+    ),
+    Shape(
+        "std training",
+        {"B": 4, "N": 1024, "C": 512, "K": 32},
+        "Chang et al., 2022: batch 4, 32 centres",
+    ),
+)
+PATCH_MAX = (
+    Shape(
+        "mtl motion",
+        {"B": 16, "C": 1, "H": 256, "W": 256, "rows": 4, "columns": 4},
+        "Baradaran and Bergevin, arXiv 2210.07697, eq. 6: magnitude of motion, 16 patches; our batch",
+    ),
+    Shape(
+        "mtl appearance",
+        {"B": 16, "C": 10, "H": 256, "W": 256, "rows": 4, "columns": 4},
+        "Baradaran and Bergevin, arXiv 2210.07697, eq. 6: our 9 classes and background, our batch",
+    ),
+)
+EMBEDDING = (
+    Shape(
+        "i3d",
+        {"B": 30, "N": 32, "C": 1024},
+        "Liu et al., ICASSP 2022, I3D-RGB: 30 bags of each kind",
+    ),
+    Shape(
+        "i3d resnet50",
+        {"B": 30, "N": 32, "C": 2048},
+        "Liu et al., 2022, I3D-ResNet50: 30 bags of each kind",
+    ),
 )
 ADL_LOSS = (
     Shape("adl", {"B": 4, "H": 256, "W": 256}, "Zhou et al., TCSVT 2020: training, batch 4"),

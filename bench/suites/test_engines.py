@@ -1,6 +1,6 @@
 """Engines: one window through every backend and through the same libraries used plainly, against eager PyTorch.
 
-Weights are random (speed does not depend on them), frames are of the made scene. Verified by the score in float64.
+Verified by the scores in float64.
 """
 
 import tempfile
@@ -13,24 +13,25 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from bench import shapes
 from bench.child import KEEP_FREED_MEMORY, child
 from bench.contest import Check, Field, Provider, Target, contest
-from bench.cost import Cost
+from bench.networks import (
+    N_WINDOWS,
+    cost_of,
+    scorer_of,
+    spec_of,
+    truth_of,
+    windows_of,
+)
 from vadfast.compile.backends import Workshop, all_backends, refusal
 from vadfast.compile.export import export_onnx
 from vadfast.compile.gate import BOUNDS
-from vadfast.data import synthetic
 from vadfast.errors import BackendError
-from vadfast.models import adl
 from vadfast.models.eager import EagerEngine
 from vadfast.runtime.engine import Engine, Outputs
-from vadfast.runtime.manifest import InputSpec
-from vadfast.runtime.preprocess import Preprocess
 
-N_WINDOWS = 4
 PROVIDERS = (
     "eager",
     "eager, freed memory kept",
@@ -50,34 +51,11 @@ PROVIDERS = (
 PLAIN = ("openvino, plain", "onnxruntime, plain")
 
 
-def spec_of(network: shapes.Network) -> InputSpec:
-    """The input of ``network`` as bundles describe it."""
-    side = network.image_size
-    return InputSpec(n_frames=adl.N_FRAMES, height=side, width=side, fps=synthetic.FPS)
-
-
-def scorer_of(network: shapes.Network) -> adl.Scorer:
-    """ADL of that size with random weights, the same on every call."""
-    torch.manual_seed(0)
-    config = adl.ADLConfig(image_size=network.image_size, width=network.width)
-    return adl.Scorer(adl.Generator(config)).eval()
-
-
-def windows_of(network: shapes.Network) -> list[np.ndarray]:
-    """Windows of the made scene, uint8 [1, T, H, W, 3] each."""
-    spec = spec_of(network)
-    preprocess = Preprocess(spec)
-    frames = np.empty((spec.n_frames + N_WINDOWS - 1, spec.height, spec.width, 3), np.uint8)
-    for slot, made in zip(frames, synthetic.film(5, len(frames)), strict=True):
-        preprocess(made.image, slot)
-    return [frames[None, i : i + spec.n_frames].copy() for i in range(N_WINDOWS)]
-
-
 def eager_call(network: shapes.Network, *, channels_last: bool = False) -> Callable[[int], Outputs]:
     """Eager PyTorch on those windows; also what the child process runs."""
     scorer = scorer_of(network)
     if channels_last:
-        scorer.generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        scorer.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return _caller(EagerEngine(scorer, spec_of(network)), windows_of(network))
 
 
@@ -92,12 +70,16 @@ class _Winograd(nn.Module):
         return torch._nnpack_spatial_convolution(x, self.weight, self.bias, [1, 1], [1, 1])
 
 
-def _with_winograd(scorer: adl.Scorer) -> adl.Scorer:
+def _with_winograd(scorer: nn.Module) -> nn.Module:
     for parent in list(scorer.modules()):
         for name, module in list(parent.named_children()):
-            if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3):
+            if isinstance(module, nn.Conv2d) and _form(module) == ((3, 3), (1, 1), (1, 1), 1):
                 setattr(parent, name, _Winograd(module))
     return scorer
+
+
+def _form(module: nn.Conv2d) -> tuple[Any, ...]:
+    return module.kernel_size, module.stride, module.padding, module.groups
 
 
 def _compiled(network: shapes.Network, mode: str) -> Callable[[int], Outputs]:
@@ -157,18 +139,7 @@ def open_engines(network: shapes.Network, stack: ExitStack) -> Field:
             stack.callback(engine.close)
             providers[name] = Provider(_caller(engine, windows), dtype=precision)
     checked = {n: replace(p, result=_of_all_windows(p.call)) for n, p in providers.items()}
-    return Field(checked, _checker(network, windows, providers), refused, cost_of(network))
-
-
-def cost_of(network: shapes.Network) -> Cost:
-    """Convolutions as they are written; of the traffic only weights and frames, each once."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    scorer, window = scorer_of(network), torch.from_numpy(windows_of(network)[0])
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        scorer(window)
-    n_bytes = 4 * sum(p.numel() for p in scorer.parameters()) + window.numel()
-    return Cost(counter.get_total_flops() / 1e9, n_bytes / 1e6)
+    return Field(checked, _checker(network, providers), refused, cost_of(network))
 
 
 def _caller(engine: Engine, windows: list[np.ndarray]) -> Callable[[int], Outputs]:
@@ -200,22 +171,17 @@ def _plain_openvino(model: Path, windows: list[np.ndarray]) -> Provider:
 
 
 def _checker(
-    network: shapes.Network, windows: list[np.ndarray], providers: dict[str, Provider]
+    network: shapes.Network, providers: dict[str, Provider]
 ) -> Callable[[str, Any], Check]:
-    clips = torch.from_numpy(np.concatenate(windows)).double().permute(0, 1, 4, 2, 3) / 127.5 - 1
-    with torch.inference_mode():
-        generator = scorer_of(network).double().generator
-        error = ((adl.predict(generator, clips) - clips[:, -1]) / 2).square()
-        psnr = -10 * torch.log10(error.mean(dim=(1, 2, 3))).numpy()
-        cells = F.avg_pool2d(error.mean(dim=1, keepdim=True), adl.HEATMAP_CELL_PX)[:, 0].numpy()
+    truth = truth_of(network)
 
     def check(name: str, results: list[Outputs]) -> Check:
         # The gate's bounds, on every window: what vadfast.compile would not ship is not timed.
         bounds = BOUNDS["bf16" if providers[name].dtype == "bf16" else "fp32"]
-        got = np.concatenate([outputs.components[:, 0] for outputs in results])
+        got = np.concatenate([outputs.components for outputs in results])
         maps = np.concatenate([outputs.heatmap for outputs in results])
-        score = float(np.abs(got - psnr).max()) / bounds.score_error["dB"]
-        heatmap = float(np.abs(maps - cells).max() / cells.max()) / bounds.heatmap
+        score = float(np.abs(got - truth.components).max()) / bounds.score_error["dB"]
+        heatmap = float(np.abs(maps - truth.heatmap).max() / truth.heatmap.max()) / bounds.heatmap
         return Check(max(score, heatmap), 1.0, "of the gate's bounds")
 
     return check
@@ -249,3 +215,27 @@ def test_adl_full(stack: ExitStack) -> Field:
 def test_adl_small(stack: ExitStack) -> Field:
     """The network of the Ped2 runs, width 16 at 128x128."""
     return open_engines(shapes.ADL_SMALL, stack)
+
+
+@contest(
+    case="apn-256, batch 1",
+    shape=shapes.APN_FULL.words(),
+    reference="eager",
+    providers=PROVIDERS,
+    long=True,
+)
+def test_apn_full(stack: ExitStack) -> Field:
+    """The released network: criss-cross attention at three levels, ten prototypes."""
+    return open_engines(shapes.APN_FULL, stack)
+
+
+@contest(
+    case="std-256, batch 1",
+    shape=shapes.STD_FULL.words(),
+    reference="eager",
+    providers=PROVIDERS,
+    long=True,
+)
+def test_std_full(stack: ExitStack) -> Field:
+    """The released networks, appearance and motion, with variance attention."""
+    return open_engines(shapes.STD_FULL, stack)

@@ -12,14 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from torch import nn
 
 from bench import shapes
 from bench.bundles import make_bundle
 from bench.child import resident_mb
 from bench.conftest import Desk
-from bench.suites.test_engines import cost_of, scorer_of, spec_of, windows_of
+from bench.networks import cost_of, scorer_of, spec_of, truth_of, windows_of
 from vadfast.compile.backends import Backend, Workshop
 from vadfast.compile.backends.mnn import MNNBackend
 from vadfast.compile.backends.openvino import OpenVINOBackend
@@ -60,12 +59,6 @@ def _call(engine: Engine, window: np.ndarray, _: int) -> Outputs:
     return engine(window)
 
 
-def _truth(network: shapes.Network) -> np.ndarray:
-    with torch.no_grad():
-        components: torch.Tensor = scorer_of(network)(torch.from_numpy(windows_of(network)[0]))[0]
-    return components.numpy()
-
-
 @pytest.mark.parametrize("axis", ["side [px]", "batch"])
 def test_growth(axis: str, desk: Desk, tmp_path: Path) -> None:
     """Time and memory, float32 at width 16, on both engines that ship first somewhere: resolution at batch 1, batch at 128 px."""
@@ -85,7 +78,7 @@ def test_growth(axis: str, desk: Desk, tmp_path: Path) -> None:
             engine = _engine(backend, network, batch, folder)
             stack.callback(engine.close)
             call = partial(_call, engine, _window(network, batch))
-            error = float(np.abs(call(0).components - _truth(network)).max())
+            error = float(np.abs(call(0).components - truth_of(network).components[:1]).max())
             assert error <= bound, (
                 f"{backend.name}, {side} px, batch {batch}: off by {error} dB, allowed {bound}"
             )

@@ -194,7 +194,7 @@ def test_memory(workplace: Path, film: Path, desk: Desk) -> None:
     if desk.quick:
         pytest.skip("takes minutes; run without --quick")
     tiny = shapes.Network(
-        "adl-32", 32, 4, "small, so that decoding and the pipeline are what is measured"
+        "adl-32", "adl", 32, 4, "small, so that decoding and the pipeline are what is measured"
     )
     bundle = make_bundle(tiny, workplace)
     long_film = workplace / "long.mkv"
