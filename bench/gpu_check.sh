@@ -32,7 +32,7 @@ elif ! "$PYTHON" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'
     exit 2
 fi
 
-KNOWN=(machine tests operators sanitizer training sweep)
+KNOWN=(machine tests operators sanitizer training engines sweep)
 for name in ${STAGES[@]+"${STAGES[@]}"}; do
     if ! printf '%s\n' "${KNOWN[@]}" | grep -qx -- "$name"; then
         echo "error: --stage must be one of ${KNOWN[*]}, got $name" >&2
@@ -84,22 +84,24 @@ lacks() {
 : >"$OUT/verdicts.tsv"
 quick=()
 [ "$DRY_RUN" = 1 ] && quick=(--quick)
-stage machine 30 "$PYTHON" -m bench machine
+stage machine 20 "$PYTHON" -m bench machine
 stage tests 120 "$PYTHON" -m pytest -q -p no:cacheprovider tests/gpu
-stage operators 150 "$PYTHON" -m bench run operators "${quick[@]}" --out "$OUT"
+stage operators 140 "$PYTHON" -m bench run operators "${quick[@]}" --out "$OUT"
 if [ "$DRY_RUN" = 1 ]; then
     skip sanitizer "it checks a GPU's memory"
 elif command -v compute-sanitizer >/dev/null; then
-    stage sanitizer 60 compute-sanitizer --tool memcheck --error-exitcode 1 \
+    stage sanitizer 40 compute-sanitizer --tool memcheck --error-exitcode 1 \
         "$PYTHON" -m pytest -q -p no:cacheprovider tests/gpu -k sanitizer
 else
     skip sanitizer "compute-sanitizer is not installed"
 fi
-missing=$(lacks pydantic tomli_w)
+missing=$(lacks pydantic tomli_w cv2 av)
 if [ -z "$missing" ]; then
-    stage training 60 "$PYTHON" -m bench run training "${quick[@]}" --out "$OUT"
+    stage training 40 "$PYTHON" -m bench run training "${quick[@]}" --out "$OUT"
+    stage engines 60 "$PYTHON" -m bench run gpu_engines --quick --out "$OUT"
 else
     skip training "$missing is not installed"
+    skip engines "$missing is not installed"
 fi
 stage sweep 90 "$PYTHON" -m bench run sweep --quick --out "$OUT"
 echo "results: $OUT"

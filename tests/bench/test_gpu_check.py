@@ -44,6 +44,7 @@ def test_a_dry_run_goes_through_every_stage(tmp_path: Path) -> None:
         ["operators", "passed"],
         ["sanitizer", "skipped: it checks a GPU's memory"],
         ["training", "passed"],
+        ["engines", "passed"],
         ["sweep", "passed"],
     ]
     rows = json.loads((tmp_path / "operators.json").read_text())
