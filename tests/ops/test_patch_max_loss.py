@@ -13,6 +13,7 @@ from vadfast_kernels.patch_max_loss import torch_impl
 from vadfast_kernels.patch_max_loss.op import _backward, _forward
 from vadfast_kernels.patch_max_loss.reference import patch_max_loss as reference
 
+from tests.ops.inputs import DTYPES
 from tests.ops.tolerances import GRADIENT_FACTOR, assert_as_good_as_eager
 
 BACKENDS = ("torch", "triton")
@@ -21,7 +22,6 @@ SHAPES = (
     (1, 1, 1, 1, 1, 1), (2, 2, 3, 10, 3, 1), (2, 1, 10, 3, 1, 3), (1, 3, 2, 5, 2, 5),
     (3, 2, 14, 33, 2, 3), (1, 1, 18, 260, 2, 2),
 )  # fmt: skip
-DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 SMALL = (2, 2, 4, 6, 2, 3)
 
 
@@ -262,6 +262,8 @@ def test_what_does_not_fit_is_named(
     frames, grid = _inputs(SMALL)
     with pytest.raises(error, match=words):
         ops.patch_max_loss(*change(*frames), **grid)
+    with torch.no_grad():  # without gradients a constant may require one
+        ops.patch_max_loss(frames[0], frames[1].requires_grad_(), **grid)
 
 
 @pytest.mark.parametrize(
@@ -275,12 +277,6 @@ def test_what_does_not_fit_is_named(
 def test_patches_divide_the_frame(grid: dict[str, int], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         ops.patch_max_loss(*_inputs(SMALL)[0], **grid)
-
-
-def test_without_gradients_a_constant_may_require_one() -> None:
-    (p, t), grid = _inputs(SMALL)
-    with torch.no_grad():
-        ops.patch_max_loss(p, t.requires_grad_(), **grid)
 
 
 def test_a_named_backend_runs_or_raises() -> None:

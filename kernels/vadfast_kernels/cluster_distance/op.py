@@ -36,10 +36,19 @@ Backends
 
     torch       any device    torch_impl.py
 
-No Triton kernel, by this count (STD in training: B 4, N 1024, C 512, K 32, float32; MB = 10^6 bytes moved, each operation reading its
-inputs and writing its output once): least forward 8.5, this form 53, eager 1,100; least forward and backward 25, this form 145, eager
-3,900. On a GPU of 3.35 TB/s all of this form is 43 us, of a training step of 0.7 TFLOP, which takes milliseconds: less than one
-percent to gain.
+The obvious product, ``torch.cdist``, cancels: in float32 its D is off by 4e-5, 4e-3 and 0.4 of itself where r is 1e-1, 1e-2 and 1e-3
+from a centre (C 512, K 32), this operator's by 1e-7 at all three. Training ends there.
+
+No Triton kernel, by this count (STD in training: B 4, N 1024, C 512, K 32, float32; MB = 10^6 bytes, each operation reading its inputs
+and writing its output once)
+
+                            forward    with backward
+    least                     8.5 MB            25 MB
+    this form                  74 MB           208 MB
+    eager                     550 MB         3,250 MB
+
+At 3.35 TB/s all of this form is 62 us, of a training step of 0.7 TFLOP that takes 1.5 ms were every convolution at an H100's peak in
+TF32: at most 4 percent to gain, and 14 launches more than the least.
 
 Raises:
     ValueError    wrong rank; numbers of channels differ; an empty tensor; alpha not positive and finite; an unknown backend.

@@ -39,10 +39,16 @@ Backends
     torch       any device    torch_impl.py
 
 Only the cosines and their gradient are an operator of their own: what is on top is B N^2 numbers, and autograd's gradient of it is
-as good as any. For the product itself autograd makes two products and adds them, where one is enough: @TIME@
+as good as any. Of the product itself autograd takes two products and adds them, where one is enough: half the time on a CPU.
 
-No Triton kernel, by this count (30 + 30 bags of 32 x 2048, float32; MB = 10^6 bytes moved, each operation reading its inputs and writing
-its output once): @COUNT@
+No Triton kernel, by this count (30 + 30 bags of 32 x 2048, float32; MB = 10^6 bytes, each operation reading its inputs and writing its
+output once; a product of f with itself reads it twice)
+
+                            forward    with backward
+    least                      16 MB            47 MB
+    this form                  33 MB            69 MB
+    eager, normalised          80 MB           522 MB
+    eager, pair by pair     1,558 MB         3,980 MB
 
 Raises:
     ValueError    a bag is not [B, N, C], is empty, or has one segment; an unknown ``pairs`` or backend; a margin not within [-1, 1].

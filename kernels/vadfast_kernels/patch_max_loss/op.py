@@ -32,8 +32,13 @@ Backends, in the order that ``backend="auto"`` tries them
     torch       any device                torch_impl.py
     (reference.py is for tests: what the other two must equal)
 
-Triton pays by this count (MTL's appearance branch, 16 x 10 x 256 x 256 float32, 42 MB a tensor; each operation reads its inputs and
-writes its output once): @COUNT@
+Triton pays, by this count (MTL's appearance branch, 16 x 10 x 256 x 256 float32; MB = 10^6 bytes, each operation reading its inputs and
+writing its output once)
+
+                            forward    with backward
+    least, and triton          84 MB           131 MB
+    torch, on a GPU           169 MB           240 MB
+    eager                     252 MB           587 MB
 
 Raises:
     ValueError    wrong rank; shapes that do not agree; an empty tensor; rows or columns that do not divide H or W; a target that
