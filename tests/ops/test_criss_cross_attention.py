@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
 from torch import Tensor
 from vadfast_kernels import ops
+from vadfast_kernels.criss_cross_attention import layout, torch_impl
 from vadfast_kernels.criss_cross_attention.op import _forward
 from vadfast_kernels.criss_cross_attention.reference import criss_cross_attention as reference
 
@@ -65,6 +67,18 @@ def test_values_and_gradients(shape: tuple[int, ...], dtype: torch.dtype, backen
     y, eager, truth = fused(*inputs), reference(*inputs), reference(*exact)
     assert_as_good_as_eager(y, eager, truth, what="y")
     assert y.permute(0, 2, 3, 1).is_contiguous(), "the contract says channels last"
+    assert_gradients_as_good_as_eager(fused, reference, inputs, "qkv")
+
+
+@pytest.mark.parametrize("lines", [1, 3])
+def test_chunks_of_lines_leave_no_seam(lines: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    b, _, c, _, w = shape = (2, 5, 7, 11, 13)
+    inputs = criss_cross_inputs(shape)
+    exact = [x.double() for x in inputs]
+    monkeypatch.setattr(torch_impl, "_CHUNK_BYTES", lines * w * w * 4)
+    monkeypatch.setattr(layout, "_PART_BYTES", lines * b * c * (w + 16) * 4)
+    fused = partial(ops.criss_cross_attention, backend="torch")
+    assert_as_good_as_eager(fused(*inputs), reference(*inputs), reference(*exact), what="y")
     assert_gradients_as_good_as_eager(fused, reference, inputs, "qkv")
 
 
