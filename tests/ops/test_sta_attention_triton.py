@@ -166,7 +166,7 @@ def test_a_named_backend_refuses_in_words(
 def test_exp_itself_on_a_cpu_is_the_reference_by_name() -> None:
     assert os.environ["TRITON_INTERPRET"] == "1"  # which is chosen by name only
     inputs = _inputs((1, 2, 3))
-    with pytest.raises(BackendError, match="no backend can run this: .*'reference' is exact"):
+    with pytest.raises(BackendError, match=r"no backend can run this: .*'reference' is exact"):
         ops.sta_attention(*inputs, max_error=0.0)
     y = ops.sta_attention(*inputs, max_error=0.0, backend="reference")
     assert torch.equal(y, reference(*inputs))

@@ -34,7 +34,7 @@ def features(t, H: tl.constexpr):
     psi = (tl.full(t.shape, 1.0, tl.float32), c, s)
     for m in tl.static_range(1, H):
         x, y = psi[2 * m - 1], psi[2 * m]
-        psi = psi + (x * c - y * s, y * c + x * s)
+        psi += (x * c - y * s, y * c + x * s)
     return psi
 
 
@@ -44,15 +44,16 @@ def sums_so_far(sums, t, a, b, H: tl.constexpr):
     psi = features(t, H)
     new = ()
     for i in tl.static_range(2 * H + 1):
-        new = new + (sums[2 * i] + psi[i] * a, sums[2 * i + 1] + psi[i] * b)
+        new += (sums[2 * i] + psi[i] * a, sums[2 * i + 1] + psi[i] * b)
     return new
 
 
 @triton.jit
 def no_sums(BLOCK: tl.constexpr, H: tl.constexpr):
+    """What sums start from."""
     zero, sums = tl.zeros((BLOCK,), tl.float32), ()
     for _ in tl.static_range(4 * H + 2):
-        sums = sums + (zero,)
+        sums += (zero,)
     return sums
 
 
@@ -60,10 +61,7 @@ def no_sums(BLOCK: tl.constexpr, H: tl.constexpr):
 def sources(a_ptr, b_ptr, at, inside, WEIGHTED: tl.constexpr):
     """What is summed: (a, b), or without ``WEIGHTED`` (a, 1); 0 outside."""
     a = tl.load(a_ptr + at, mask=inside, other=0.0)
-    if WEIGHTED:
-        b = tl.load(b_ptr + at, mask=inside, other=0.0)
-    else:
-        b = tl.where(inside, 1.0, 0.0)
+    b = tl.load(b_ptr + at, mask=inside, other=0.0) if WEIGHTED else tl.where(inside, 1.0, 0.0)
     return a, b
 
 
@@ -83,6 +81,7 @@ def sum_columns(
 
 @triton.jit
 def store_columns(columns_ptr, columns, bag, c, inside, C, H: tl.constexpr):
+    """Keeps the sums of some columns [2n + 1, 2, C] for the gradient of K."""
     for i in tl.static_range(4 * H + 2):
         tl.store(columns_ptr + (bag * (4 * H + 2) + i) * C + c, columns[i], mask=inside)
 
@@ -97,7 +96,7 @@ def times_kernel(kernel_ptr, sums, BLOCK: tl.constexpr, H: tl.constexpr):
             k = tl.load(kernel_ptr + i * (2 * H + 1) + j)
             a += k * sums[2 * j]
             b += k * sums[2 * j + 1]
-        product = product + (a, b)
+        product += (a, b)
     return product
 
 
