@@ -187,6 +187,7 @@ def test_a_mean_over_many_pixels_keeps_its_gradient_in_float16(backend: str) -> 
     )
 
 
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # NumPy's, in the interpreter
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_what_is_not_finite_is_the_worst(value: float, backend: str) -> None:

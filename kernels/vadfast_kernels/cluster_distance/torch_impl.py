@@ -47,11 +47,9 @@ def backward(
     # x - c_k = e + (c_j - c_k), and the bracket is exactly 0 at the nearest: there is no cancellation to suffer from.
     at_nearest = nearest.unsqueeze(-1)
     others = slope.scatter(-1, at_nearest, 0.0)
-    # A product and not index_add, whose order of additions on a GPU is anyone's.
+    # Of the positions nearest to j, their slopes to k. A product and not index_add, which on a GPU adds in any order.
     is_nearest = F.one_hot(nearest, len(c)).to(c.dtype)
-    moved = is_nearest.flatten(0, 1).T @ others.flatten(
-        0, 1
-    )  # [j, k]: of positions nearest to j, the slopes to k
+    moved = is_nearest.flatten(0, 1).T @ others.flatten(0, 1)  # [K, K]
     dc = c * moved.sum(dim=0).unsqueeze(1) - moved.T @ c
     total = slope.sum(dim=-1, keepdim=True)
     others.scatter_(-1, at_nearest, -others.sum(dim=-1, keepdim=True))
