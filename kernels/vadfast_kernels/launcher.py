@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 FORMAT = 1  # of the manifest
-_C_TYPES: dict[str, Any] = {
+C_TYPES: dict[str, Any] = {
     "i1": ctypes.c_int8, "i8": ctypes.c_int8, "i16": ctypes.c_int16, "i32": ctypes.c_int32, "i64": ctypes.c_int64,
     "u1": ctypes.c_uint8, "u8": ctypes.c_uint8, "u16": ctypes.c_uint16, "u32": ctypes.c_uint32, "u64": ctypes.c_uint64,
     "fp32": ctypes.c_float, "fp64": ctypes.c_double,
@@ -92,7 +92,7 @@ class Kernel:
     def __call__(
         self, *arguments: float, grid: tuple[int, int, int] | None = None, stream: int = 0
     ) -> None:
-        """Queues one launch; without ``grid`` that of the launch which the kernel was recorded from.
+        """Queues one launch; ``grid`` may be left out where sizes and strides are those that the kernel was recorded with.
 
         Raises:
             LaunchError: an argument is not what the manifest says, or the driver refuses.
@@ -105,12 +105,22 @@ class Kernel:
                 f"{entry['name']} takes {len(wanted)} arguments ({names}), got {len(arguments)}"
             )
         values = [_value(a, v) for a, v in zip(wanted, arguments, strict=True)]
+        if grid is None:
+            recorded = entry["scalars"]
+            for argument, value in zip(wanted, arguments, strict=True):
+                if recorded.get(argument["name"], value) != value:
+                    raise LaunchError(
+                        f"{argument['name']} must be {recorded[argument['name']]} where no grid is given, got {value}: give a grid"
+                    )
+            grid = entry["grid"]
+        if len(grid) != 3:
+            raise LaunchError(f"grid must be 3 numbers of blocks, got {grid!r}")
         # Scratch memory, by Triton's convention behind the arguments; kernels that need any are not packed.
         values += [ctypes.c_uint64(0) for _ in range(entry["hidden_pointers"])]
         addresses = (ctypes.c_void_p * len(values))(*map(ctypes.addressof, values))
         block, shared = (32 * entry["n_warps"], 1, 1), entry["shared_bytes"]
         self._driver(
-            "cuLaunchKernel", self._function, *(grid or entry["grid"]), *block, shared,
+            "cuLaunchKernel", self._function, *grid, *block, shared,
             ctypes.c_void_p(stream), addresses, None,
         )  # fmt: skip
 
@@ -127,7 +137,7 @@ def _value(argument: dict[str, Any], value: float) -> Any:
         raise LaunchError(
             f"{name} must be a multiple of {argument['multiple_of']} as when it was compiled, got {value}"
         )
-    c_value = (ctypes.c_uint64 if kind.startswith("*") else _C_TYPES[kind])(value)
+    c_value = (ctypes.c_uint64 if kind.startswith("*") else C_TYPES[kind])(value)
     if integer and c_value.value != value:
         raise LaunchError(f"{name} must fit into {kind}, got {value}")
     return c_value

@@ -71,6 +71,18 @@ def test_without_a_grid_the_recorded_one_is_launched_and_a_kernel_is_loaded_once
     assert sum(line.startswith("cuModuleLoadData") for line in stub.log()) == 1
 
 
+def test_the_recorded_grid_is_for_the_recorded_sizes(pack: Path, stub: Any) -> None:
+    """Left out with other sizes, it would compute a part of the result and say nothing."""
+    arguments, kernel = _arguments(_entry(pack)), Pack(pack, library=stub.path)[NAME]
+    arguments[POINTERS] = 32
+    with pytest.raises(LaunchError, match=r"^L must be 9 where no grid is given, got 32: give a"):
+        kernel(*arguments)
+    with pytest.raises(LaunchError, match=r"^grid must be 3 numbers of blocks, got \(1, 2\)$"):
+        kernel(*arguments, grid=(1, 2))  # type: ignore[arg-type]
+    kernel(*arguments, grid=(2, 18, 1))
+    assert sum(line.startswith("cuLaunchKernel") for line in stub.log()) == 1
+
+
 @pytest.mark.parametrize(("shared_bytes", "asks"), [(48 * 1024, False), (48 * 1024 + 1, True)])
 def test_more_than_48_kib_of_shared_memory_is_asked_for(
     pack: Path, stub: Any, tmp_path: Path, shared_bytes: int, asks: bool

@@ -13,6 +13,7 @@ says of each kernel what a launch needs::
                            the grid follows from the constants as in the operator's triton_impl.py
 """
 
+import ctypes
 import hashlib
 import json
 import re
@@ -76,7 +77,9 @@ def _entry(build: Build, done: Compiled) -> dict[str, Any]:
 def check_can_launch(build: Build, done: Compiled) -> None:
     """Returns where ``launcher.py`` can launch the kernel, else raises ValueError."""
     metadata = done.metadata
+    types = {build.types[n] for n in build.arguments()}
     asked = {
+        "arguments of other types": any(t[0] != "*" and t not in launcher.C_TYPES for t in types),
         "scratch memory": metadata["global_scratch_size"] or metadata["profile_scratch_size"],
         "clusters": metadata["num_ctas"] != 1,
         "tensor descriptors": bool(metadata["tensordesc_meta"]),
@@ -104,4 +107,4 @@ def parameter_bits(ptx: str) -> list[int]:
 
 
 def _bits(kind: str) -> int:
-    return 64 if kind.startswith("*") else int(kind.lstrip("iufp"))
+    return 64 if kind.startswith("*") else 8 * ctypes.sizeof(launcher.C_TYPES[kind])
