@@ -130,6 +130,18 @@ def test_weights_are_kept_while_none_changes() -> None:
         assert vars(layer)["_vadfast_kept"] is not kept
 
 
+@torch.no_grad()
+def test_a_weight_that_is_computed_at_every_use_is_never_kept() -> None:
+    model, plain, x = _model(), _model(), image()
+    for m in (model, plain):
+        torch.nn.utils.parametrizations.weight_norm(m[1].value)  # type: ignore[arg-type]
+    fuse(model, "infer")
+    for _ in range(2):
+        torch.testing.assert_close(model(x), plain(x), rtol=1e-5, atol=1e-5)
+        for m in (model, plain):
+            m[1].value.parametrizations.weight.original0.mul_(2)  # type: ignore[union-attr]
+
+
 def test_a_layer_fused_for_inference_refuses_to_be_trained() -> None:
     model = _model()
     fuse(model, "infer")
