@@ -14,7 +14,7 @@ Function = Callable[..., Any]
 QUICK = "VADFAST_BENCH_QUICK"
 
 # Sizes that stay what they are in a dry run: everything else becomes small enough for Triton's interpreter.
-_KEPT = ("B", "D", "M", "cell")
+_KEPT = ("B", "D", "M", "cell", "rows", "columns")
 _TINY_SIDE = 8
 _HEAD_START_CYCLES = 20_000_000  # about 10 ms
 _MOST_COPIES = 64

@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from functools import partial
 
 from bench.contest import Field, contest
+from bench.contestants import CASES
 from bench.device import compiled, device
 from bench.operators import Operator, open_operator
 from bench.shapes import CRISS_CROSS, PROTOTYPE, STA, VARIANCE, Shape
@@ -12,7 +13,7 @@ from bench.suites import test_operators
 
 MODES = ("default", "reduce-overhead", "max-autotune")
 # The peer that torch.compile is strongest on, of each operator at the shape of its largest share of a model's time.
-CASES: dict[str, tuple[str, Shape]] = {
+MEASURED: dict[str, tuple[str, Shape]] = {
     "criss-cross attention": ("naive", CRISS_CROSS[1]),
     "sta attention": ("exact", STA[0]),
     "variance attention": ("eager", VARIANCE[0]),
@@ -21,8 +22,8 @@ CASES: dict[str, tuple[str, Shape]] = {
 
 
 def _open(name: str) -> Field:
-    provider, shape = CASES[name]
-    whole = test_operators.CASES[name].operator
+    provider, shape = MEASURED[name]
+    whole = CASES[name].operator
     function = whole.providers[provider]
     operator = Operator(whole.inputs, {provider: function}, whole.cost)
     # What "reduce-overhead" adds are CUDA graphs.
@@ -42,7 +43,7 @@ def _open(name: str) -> Field:
 
 
 def _case(name: str, *, long: bool) -> Callable[..., None]:
-    provider, shape = CASES[name]
+    provider, shape = MEASURED[name]
 
     def open_(_: ExitStack) -> Field:
         return _open(name)
@@ -57,7 +58,7 @@ def _case(name: str, *, long: bool) -> Callable[..., None]:
     )(open_)
 
 
-for _name in CASES:
+for _name in MEASURED:
     globals()[f"test_{_name}".replace(" ", "_").replace("-", "_")] = _case(
         _name, long=_name != "criss-cross attention"
     )

@@ -16,7 +16,9 @@ import pytest
 import torch
 from vadfast_kernels import ops
 
+from bench import contestants
 from bench.contest import Field, contest
+from bench.contestants import CASES
 from bench.device import device, is_tiny
 from bench.operators import DTYPE_NAMES, Function, open_operator
 from bench.shapes import Shape
@@ -35,12 +37,12 @@ SWEPT: dict[str, tuple[str, tuple[str, ...], tuple[str, ...], Function]] = {
     "criss-cross attention": (
         "criss_cross_attention", ("block_sizes",), ("d",), ops.criss_cross_attention
     ),
-    "attention loss": ("attention_loss", ("block_sizes",), (), test_operators.fused_adl_loss),
+    "attention loss": ("attention_loss", ("block_sizes",), (), contestants.fused_adl_loss),
     "variance attention": (
-        "variance_attention", ("tile_of", "block_sizes"), ("cell",), test_operators.fused_variance
+        "variance_attention", ("tile_of", "block_sizes"), ("cell",), contestants.fused_variance
     ),
     "prototype attention": (
-        "prototype_attention", ("block_sizes",), ("m",), test_operators.fused_prototype
+        "prototype_attention", ("block_sizes",), ("m",), contestants.fused_prototype
     ),
 }  # fmt: skip
 
@@ -74,7 +76,7 @@ def _scaled(side: str, factor: float, blocks: Any) -> Any:
 
 
 def _open(name: str, shape: Shape, dtype: torch.dtype, *, backward: bool) -> Field:
-    operator = test_operators.CASES[name].operator
+    operator = CASES[name].operator
     eager, plain = next(iter(operator.providers.items()))
     package, _, _, function = SWEPT[name]
     by_triton = partial(function, backend="triton")
@@ -111,7 +113,7 @@ def _case(
     def open_(_: ExitStack) -> Field:
         return _open(name, shape, dtype, backward=backward)
 
-    eager = next(iter(test_operators.CASES[name].operator.providers))
+    eager = next(iter(CASES[name].operator.providers))
     direction = "forward and backward" if backward else "forward"
     return contest(
         case=f"tiles of {name}, {shape.name}, {direction}, {DTYPE_NAMES[dtype]}",
@@ -125,7 +127,7 @@ def _case(
 
 def _cases() -> Iterator[tuple[str, Callable[..., None]]]:
     for name in SWEPT:
-        shapes = test_operators.CASES[name].shapes
+        shapes = CASES[name].shapes
         for shape, dtype, backward in product(shapes, DTYPES, (False, True)):
             # What fits beside the other stages of gpu_check: the operator that APN's time goes to, at its middle level.
             short = shape.name == "apn level 2" and dtype == torch.bfloat16
