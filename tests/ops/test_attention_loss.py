@@ -25,18 +25,21 @@ SHAPES = ((1, 2, 1, 9, 1), (2, 1, 9, 1, 1), (1, 1, 1, 1, 1), (2, 2, 13, 37, 2), 
 SMALL = (2, 3, 5, 6, 1)
 
 
+Terms = tuple[Tensor, Tensor, Tensor]
+
+
 def _with_gradient(
-    function: Callable[..., Tensor], inputs: list[Tensor], dloss: float = 1.0
+    function: Callable[..., Terms], inputs: list[Tensor], dloss: float = 1.0
 ) -> tuple[Tensor, Tensor]:
     leaf = inputs[0].detach().requires_grad_()
-    loss = function(leaf, *inputs[1:])
+    loss, *_ = function(leaf, *inputs[1:])
     (gradient,) = torch.autograd.grad(loss, leaf, torch.tensor(dloss, dtype=loss.dtype))
     return loss.detach(), gradient
 
 
 def _by_loops(
     p: Tensor, g: Tensor, a: Tensor, *, content_weight: float, gradient_weight: float, edge: str
-) -> float:
+) -> tuple[float, float, float]:
     a = a.expand_as(p)
     content = gradient = 0.0
     for b, c, i, j in itertools.product(*map(range, p.shape)):
@@ -50,7 +53,8 @@ def _by_loops(
             else:
                 continue
             gradient += float(a[at]) * abs(abs(dp) - abs(dg))
-    return (content_weight * content + gradient_weight * gradient) / p.numel()
+    content, gradient = content / p.numel(), gradient / p.numel()
+    return content_weight * content + gradient_weight * gradient, content, gradient
 
 
 @pytest.mark.parametrize("edge", EDGES)
@@ -59,7 +63,7 @@ def test_the_reference_is_the_formula(shape: tuple[int, ...], edge: str) -> None
     inputs = attention_loss_inputs(shape, torch.float64)
     found = reference(*inputs, content_weight=0.7, gradient_weight=1.3, edge=edge)
     wanted = _by_loops(*inputs, content_weight=0.7, gradient_weight=1.3, edge=edge)
-    assert float(found) == pytest.approx(wanted, rel=1e-12)
+    assert [float(x) for x in found] == pytest.approx(list(wanted), rel=1e-12)
 
 
 @pytest.mark.parametrize("edge", EDGES)
@@ -67,11 +71,12 @@ def test_the_reference_is_the_formula(shape: tuple[int, ...], edge: str) -> None
 def test_the_reference_is_the_models_loss(shape: tuple[int, ...], edge: str) -> None:
     inputs = attention_loss_inputs(shape, torch.float64)
 
-    def of_the_model(p: Tensor, g: Tensor, a: Tensor) -> Tensor:
+    def of_the_model(p: Tensor, g: Tensor, a: Tensor) -> Terms:
         a = a.expand_as(p)
-        return 0.7 * adl.content_loss(p, g, a) + 1.3 * adl.gradient_loss(p, g, a, edge=edge)
+        content, gradient = adl.content_loss(p, g, a), adl.gradient_loss(p, g, a, edge=edge)
+        return 0.7 * content + 1.3 * gradient, content, gradient
 
-    def of_the_package(*x: Tensor) -> Tensor:
+    def of_the_package(*x: Tensor) -> Terms:
         return reference(*x, content_weight=0.7, gradient_weight=1.3, edge=edge)
 
     for found, wanted in zip(
@@ -83,13 +88,13 @@ def test_the_reference_is_the_models_loss(shape: tuple[int, ...], edge: str) -> 
 @pytest.mark.parametrize("edge", EDGES)
 @pytest.mark.parametrize("function", [reference, ops.attention_loss], ids=["reference", "op"])
 def test_in_float64_the_gradient_is_that_of_differences(
-    function: Callable[..., Tensor], edge: str
+    function: Callable[..., Terms], edge: str
 ) -> None:
     # Random: no two magnitudes are within 1e-6 of each other.
     predicted, *constants = attention_loss_inputs(SMALL, torch.float64)
 
     def of_predicted(x: Tensor) -> Tensor:
-        return function(x, *constants, content_weight=0.7, gradient_weight=1.3, edge=edge)
+        return function(x, *constants, content_weight=0.7, gradient_weight=1.3, edge=edge)[0]
 
     assert torch.autograd.gradcheck(of_predicted, [predicted.requires_grad_()])
 
@@ -104,10 +109,10 @@ def test_values_and_gradients(
     inputs = attention_loss_inputs(shape, dtype)
     weights = {"content_weight": 0.7, "gradient_weight": 1.3, "edge": edge}
 
-    def fused(*x: Tensor) -> Tensor:
+    def fused(*x: Tensor) -> Terms:
         return ops.attention_loss(*x, **weights, backend=backend)
 
-    def eager(*x: Tensor) -> Tensor:
+    def eager(*x: Tensor) -> Terms:
         return reference(*x, **weights)
 
     found, wanted = (
@@ -120,6 +125,28 @@ def test_values_and_gradients(
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("dtype", [*DTYPES, torch.float64], ids=str)
+def test_the_terms_come_without_weights_and_without_derivative(
+    dtype: torch.dtype, backend: str
+) -> None:
+    if dtype == torch.float64 and backend == "triton":
+        pytest.skip("Triton computes in float32")
+    predicted, *constants = attention_loss_inputs((2, 2, 13, 37, 2), dtype)
+    predicted.requires_grad_()
+    found = ops.attention_loss(
+        predicted, *constants, content_weight=0.0, gradient_weight=3.0, backend=backend
+    )
+    _, *wanted = reference(predicted, *constants)
+    _, *true = reference(*(x.double() for x in (predicted, *constants)))
+    for name, eager, truth in zip(("content", "gradient"), wanted, true, strict=True):
+        term = getattr(found, name)
+        assert_as_good_as_eager(term, eager.to(term.dtype), truth, what=name)
+        assert not term.requires_grad
+    torch.testing.assert_close(found.loss.detach(), 3 * found.gradient)
+    assert found.loss.requires_grad
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("edge", EDGES)
 def test_where_magnitudes_tie_the_sign_is_zero(edge: str, backend: str) -> None:
     generator = torch.Generator().manual_seed(0)
@@ -127,7 +154,7 @@ def test_where_magnitudes_tie_the_sign_is_zero(edge: str, backend: str) -> None:
     # A map may even be negative.
     inputs = [*few, torch.randint(-2, 3, (2, 1, 13, 17), generator=generator).float()]
 
-    def fused(*x: Tensor) -> Tensor:
+    def fused(*x: Tensor) -> Terms:
         return ops.attention_loss(*x, edge=edge, backend=backend)
 
     for found, wanted in zip(
@@ -155,7 +182,7 @@ def test_slices_and_either_memory_format(backend: str) -> None:
         [part_of_a_frame, frame_of_a_clip[:, -1], attention],
     ):
         leaf = inputs[0].requires_grad_()
-        loss = ops.attention_loss(leaf, *inputs[1:], backend=backend)
+        loss = ops.attention_loss(leaf, *inputs[1:], backend=backend).loss
         (gradient,) = torch.autograd.grad(loss, leaf)
         torch.testing.assert_close(loss.detach(), wanted[0], rtol=1e-6, atol=0)
         torch.testing.assert_close(gradient, wanted[1], rtol=1e-6, atol=1e-9)
@@ -174,7 +201,7 @@ def test_each_tensor_has_its_own_dtype(backend: str) -> None:
     assert gradient.dtype == torch.bfloat16
     torch.testing.assert_close(gradient.double(), exact_gradient, rtol=2**-7, atol=0)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert torch.equal(ops.attention_loss(*inputs, backend=backend), loss)
+        assert torch.equal(ops.attention_loss(*inputs, backend=backend).loss, loss)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -183,7 +210,7 @@ def test_a_mean_over_many_pixels_keeps_its_gradient_in_float16(backend: str) -> 
     inputs[2] *= 0.1
     exact = [x.double() for x in inputs]
 
-    def content(function: Callable[..., Tensor], x: list[Tensor], **options: object) -> Tensor:
+    def content(function: Callable[..., Terms], x: list[Tensor], **options: object) -> Tensor:
         return _with_gradient(
             lambda *y: function(*y, gradient_weight=0.0, **options), x, dloss=2.0**15
         )[1]
@@ -218,8 +245,8 @@ def test_two_calls_agree_in_every_bit(backend: str) -> None:
 def test_what_is_not_finite_reaches_the_loss_as_in_eager(value: float, backend: str) -> None:
     inputs = attention_loss_inputs(SMALL)
     inputs[0][0, 1, 2, 0] = value
-    loss = ops.attention_loss(*inputs, backend=backend)
-    torch.testing.assert_close(loss, reference(*inputs), equal_nan=True)
+    found = ops.attention_loss(*inputs, backend=backend)
+    torch.testing.assert_close(tuple(found), reference(*inputs), equal_nan=True)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -244,8 +271,11 @@ def test_opcheck(backend: str, strided: bool, trained: bool) -> None:
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_compiles_into_one_graph_and_exports(backend: str) -> None:
     class Loss(torch.nn.Module):
-        def forward(self, p: Tensor, g: Tensor, a: Tensor, weight: float = 0.5) -> Tensor:
-            return 2 * ops.attention_loss(p.tanh(), g, a, gradient_weight=weight, backend=backend)
+        def forward(self, p: Tensor, g: Tensor, a: Tensor, weight: float = 0.5) -> Terms:
+            loss, content, gradient = ops.attention_loss(
+                p.tanh(), g, a, gradient_weight=weight, backend=backend
+            )
+            return 2 * loss, content, gradient
 
     inputs, layer = attention_loss_inputs(SMALL), Loss()
     compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
@@ -309,9 +339,9 @@ def test_what_does_not_fit_is_named(
 
 def test_without_gradients_a_constant_may_require_one() -> None:
     predicted, target, attention = attention_loss_inputs(SMALL)
-    wanted = ops.attention_loss(predicted, target, attention)
+    wanted = ops.attention_loss(predicted, target, attention).loss
     with torch.no_grad():
-        found = ops.attention_loss(predicted, target.requires_grad_(), attention)
+        found = ops.attention_loss(predicted, target.requires_grad_(), attention).loss
     assert torch.equal(found, wanted)
     assert not found.requires_grad
 
@@ -331,7 +361,7 @@ def test_a_named_backend_runs_or_raises() -> None:
 
 def test_there_is_no_second_derivative() -> None:
     predicted, *constants = attention_loss_inputs(SMALL)
-    loss = ops.attention_loss(predicted.requires_grad_(), *constants)
+    loss = ops.attention_loss(predicted.requires_grad_(), *constants).loss
     (gradient,) = torch.autograd.grad(loss, predicted, create_graph=True)
     with pytest.raises(RuntimeError):
         torch.autograd.grad(gradient.sum(), predicted)

@@ -40,11 +40,12 @@ def values_and_gradients(
     leaves = [x.detach().clone().requires_grad_() for x in inputs]
     results = function(*leaves)
     results = [results] if isinstance(results, Tensor) else list(results)
+    trained = [r for r in results if r.requires_grad]  # what is for logs alone does not
     above = [
         torch.linspace(-1, 1, r.numel(), dtype=torch.float64, device=r.device).view(r.shape).to(r)
-        for r in results
+        for r in trained
     ]
-    return [r.detach() for r in results], list(torch.autograd.grad(results, leaves, above))
+    return [r.detach() for r in results], list(torch.autograd.grad(trained, leaves, above))
 
 
 def gradients(function: Callable[..., Any], inputs: Sequence[Tensor]) -> list[Tensor]:

@@ -18,17 +18,18 @@ Shapes (any strides)
 
     predicted, target   [B, C, H, W]
     attention           [B, C, H, W] or [B, 1, H, W]
-    loss                scalar
+    loss, content, gradient    scalars: ``content`` and ``gradient`` are the terms without their weights, for logs
 
 Numbers
     dtype       float32, float16 or bfloat16, each tensor its own; float64 on the backend ``torch``. Autocast changes nothing.
-    arithmetic  in float32, sums of tiles in float64; the loss is float32. With a float64 input all of it is float64.
+    arithmetic  in float32, sums of tiles in float64; the results are float32. With a float64 input all of it is float64.
     memory      until the backward one tensor like ``predicted``; eager keeps five.
-    gradient    to ``predicted`` alone: target and attention are constants, and one that requires grad is refused. It is made in
-                the same pass as the loss and kept N times too large, so that a mean over a million pixels does not vanish in
-                float16; there N times the gradient must be below 65504. sign(0) is 0, as in eager. No second derivative.
+    gradient    of ``loss`` alone (the two terms are constants), and to ``predicted`` alone: target and attention are constants too,
+                and one that requires grad is refused. It is made in the same pass as the loss and kept N times too large, so that a mean over
+                a million pixels does not vanish in float16; there N times the gradient must be below 65504. sign(0) is 0, as in
+                eager. No second derivative.
     layout      the gradient has the memory format of ``predicted``.
-    not finite  a NaN or infinity reaches the loss, as in eager.
+    not finite  a NaN or infinity reaches the loss and its term, as in eager.
     repeatable  bit for bit, loss and gradient, on one device: no atomics.
 
 Backends, in the order that ``backend="auto"`` tries them
@@ -46,35 +47,43 @@ Raises:
 Example:
     >>> predicted = torch.tensor([[[[0.0, 1.0, 0.0]]]])        # one pixel of three is off by 1, two differences are
     >>> attention_loss(predicted, torch.zeros(1, 1, 1, 3), torch.ones(1, 1, 1, 3))   # 1/3 + 2/3
-    tensor(1.)
+    AttentionLoss(loss=tensor(1.), content=tensor(0.3333), gradient=tensor(0.6667))
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from vadfast_kernels import _triton
-from vadfast_kernels._dtypes import FLOATS
+from vadfast_kernels._dtypes import FLOATS, wide
 from vadfast_kernels._op import Backend, Operator
 
 EDGES = ("drop", "tf")
 _NAME = "attention_loss"
 
 
+class AttentionLoss(NamedTuple):
+    """What ``attention_loss`` returns, all scalars."""
+
+    loss: Tensor
+    content: Tensor  # without weight and derivative, as is the next
+    gradient: Tensor
+
+
 def attention_loss(
     predicted: Tensor, target: Tensor, attention: Tensor, *,
     content_weight: float = 1.0, gradient_weight: float = 1.0, edge: str = "drop",
     backend: str = "auto",
-) -> Tensor:  # fmt: skip
-    """Returns the scalar loss; the module's docstring is the contract."""
+) -> AttentionLoss:  # fmt: skip
+    """Returns the loss and its two terms; the module's docstring is the contract."""
     if edge not in EDGES:
         raise ValueError(f"{_NAME}: edge must be one of {', '.join(EDGES)}, got {edge!r}")
     _check(predicted, target, attention)
-    loss, _ = torch.ops.vadfast.attention_loss(
+    loss, content, gradient, _ = torch.ops.vadfast.attention_loss(
         predicted, target, attention, content_weight, gradient_weight, edge, backend
     )
-    return loss
+    return AttentionLoss(loss, content, gradient)
 
 
 def _check(predicted: Tensor, target: Tensor, attention: Tensor) -> None:
@@ -129,23 +138,23 @@ OPERATOR = Operator(
 def _forward(
     predicted: Tensor, target: Tensor, attention: Tensor,
     content_weight: float, gradient_weight: float, edge: str, backend: str,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """Returns the loss and N times its gradient."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    """Returns the loss, its two terms and N times its gradient."""
     implementation = OPERATOR.implementation(backend, predicted, target, attention)
-    loss, unscaled = implementation.forward(
+    loss, content, gradient, unscaled = implementation.forward(
         predicted, target, attention.expand_as(predicted), content_weight, gradient_weight, edge
     )
-    return loss, unscaled
+    return loss, content, gradient, unscaled
 
 
 @_forward.register_fake
 def _(
     predicted: Tensor, target: Tensor, attention: Tensor,
     content_weight: float, gradient_weight: float, edge: str, backend: str,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
-    any_double = torch.float64 in (predicted.dtype, target.dtype, attention.dtype)
-    dtype = torch.float64 if any_double else torch.float32
-    return predicted.new_empty((), dtype=dtype), torch.empty_like(predicted)
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    dtype = wide(predicted, target, attention)
+    loss, content, gradient = (predicted.new_empty((), dtype=dtype) for _ in range(3))
+    return loss, content, gradient, torch.empty_like(predicted)
 
 
 # An op of its own, because one without a derivative refuses a second one; a multiplication would answer 0.
@@ -161,12 +170,13 @@ def _(unscaled: Tensor, dloss: Tensor) -> Tensor:
     return torch.empty_like(unscaled)
 
 
-def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    ctx.save_for_backward(output[1])
-    ctx.mark_non_differentiable(output[1])
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    _, *constants = output
+    ctx.save_for_backward(constants[-1])
+    ctx.mark_non_differentiable(*constants)
 
 
-def _differentiate(ctx: Any, dloss: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+def _differentiate(ctx: Any, dloss: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
     dpredicted = torch.ops.vadfast.attention_loss_backward(*ctx.saved_tensors, dloss)
     return dpredicted, None, None, None, None, None, None
 

@@ -7,8 +7,8 @@ from torch import Tensor
 def attention_loss(
     predicted: Tensor, target: Tensor, attention: Tensor, *,
     content_weight: float = 1.0, gradient_weight: float = 1.0, edge: str = "drop",
-) -> Tensor:  # fmt: skip
-    """The formula of ``op.py``, in the dtype of the inputs; [B, C, H, W] twice and [B, C or 1, H, W] -> scalar."""
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """The formula of ``op.py``, in the dtype of the inputs; [B, C, H, W] twice and [B, C or 1, H, W] -> loss, content, gradient."""
     a = attention.expand_as(predicted)
     content = (a * (predicted - target)).square().mean()
     gradient = predicted.new_zeros((), dtype=torch.float32)
@@ -16,7 +16,8 @@ def attention_loss(
         x, y = (_differences(z, axis, edge).abs() for z in (predicted, target))
         at_first = a.narrow(axis, 0, x.shape[axis])  # of each pair the upper or left pixel
         gradient = gradient + (at_first * (x - y).abs()).sum() / predicted.numel()
-    return content_weight * content + gradient_weight * gradient
+    loss = content_weight * content + gradient_weight * gradient
+    return loss, content.detach(), gradient.detach()
 
 
 def _differences(x: Tensor, axis: int, edge: str) -> Tensor:

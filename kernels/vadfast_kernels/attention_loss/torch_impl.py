@@ -9,27 +9,32 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from vadfast_kernels._dtypes import wide
+
 _PART_BYTES = 2 << 20  # of one tensor: the last cache holds the eight that are live
 
 
 def forward(
     p: Tensor, g: Tensor, a: Tensor, content_weight: float, gradient_weight: float, edge: str
-) -> tuple[Tensor, Tensor]:
-    """Returns the loss and, like p, N times its gradient; p, g and a are [B, C, H, W]."""
-    wide = torch.float64 if torch.float64 in (p.dtype, g.dtype, a.dtype) else torch.float32
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Returns the loss, its two terms and, like p, N times its gradient; p, g and a are [B, C, H, W]."""
+    dtype = wide(p, g, a)
     unscaled = torch.empty_like(p)
-    sums: list[Tensor] = []
-    for part in _parts(p, wide):
-        x, y, weight = (z[part].to(wide) for z in (p, g, a))  # [b, c, H, W]
+    squares: list[Tensor] = []
+    pairs: list[Tensor] = []
+    for part in _parts(p, dtype):
+        x, y, weight = (z[part].to(dtype) for z in (p, g, a))  # [b, c, H, W]
         error = (x - y).mul_(weight)
-        sums.append(error.square().sum() * content_weight)
+        squares.append(error.square().sum())
         grad = error.mul_(weight).mul_(2 * content_weight)
         for axis in (2, 3):
-            value = _add_pairs(grad, x, y, weight, axis, gradient_weight, edge)
-            sums.append(value * gradient_weight)
+            pairs.append(_add_pairs(grad, x, y, weight, axis, gradient_weight, edge))
         unscaled[part] = grad
-    loss = torch.stack(sums).sum(dtype=torch.float64) / p.numel()
-    return loss.to(wide), unscaled
+    content, gradient = (
+        torch.stack(sums).sum(dtype=torch.float64) / p.numel() for sums in (squares, pairs)
+    )
+    loss = content_weight * content + gradient_weight * gradient
+    return loss.to(dtype), content.to(dtype), gradient.to(dtype), unscaled
 
 
 def _add_pairs(

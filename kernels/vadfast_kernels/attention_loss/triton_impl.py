@@ -1,4 +1,4 @@
-"""The attention-weighted losses in one pass: a program writes its tile's part of the loss and the gradient of its own pixels.
+"""The attention-weighted losses in one pass: a program writes its tile's part of both terms and the gradient of its own pixels.
 
 The one decision to know: a pixel gathers its gradient, from the pair with the next pixel and the pair with the one before, along
 rows and columns. So no program writes where another does, and there is no atomic; the parts are summed in float64 afterwards.
@@ -48,7 +48,7 @@ def _attention_loss_fwd_kernel(
     grad_b, grad_c, grad_h, grad_w, p_b, p_c, p_h, p_w, g_b, g_c, g_h, g_w, a_b, a_c, a_h, a_w,
     BLOCK_H: tl.constexpr, BLOCK_W: tl.constexpr, TF_EDGE: tl.constexpr,
 ):  # fmt: skip
-    """One tile of one plane: ``scale`` times its loss, and the unscaled gradient."""
+    """One tile of one plane: ``scale`` times its part of either term, and the unscaled gradient of the loss."""
     program = tl.program_id(0)
     n_down, n_across = tl.cdiv(H, BLOCK_H), tl.cdiv(W, BLOCK_W)
     plane, tile = (program // (n_down * n_across)).to(tl.int64), program % (n_down * n_across)
@@ -72,23 +72,23 @@ def _attention_loss_fwd_kernel(
     )
 
     error = a * (p - g)
-    loss = content_weight * error * error + gradient_weight * (loss_x + loss_y)
     grad = 2.0 * content_weight * a * error + gradient_weight * (grad_x + grad_y)
-    tl.store(partial_ptr + program, tl.sum(loss) * scale)
+    tl.store(partial_ptr + program, tl.sum(error * error) * scale)
+    tl.store(partial_ptr + tl.num_programs(0) + program, tl.sum(loss_x + loss_y) * scale)
     grad_at = grad_ptr + b * grad_b + c * grad_c + y * grad_h + x * grad_w
     tl.store(grad_at, grad.to(grad_ptr.dtype.element_ty), mask=inside)
 
 
 def forward(
     p: Tensor, g: Tensor, a: Tensor, content_weight: float, gradient_weight: float, edge: str
-) -> tuple[Tensor, Tensor]:
-    """Returns the loss and, like p, N times its gradient; p, g and a are [B, C, H, W]."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Returns the loss, its two terms and, like p, N times its gradient; p, g and a are [B, C, H, W]."""
     b, c, h, w = p.shape
     blocks = block_sizes(h, w)
     n_programs = b * c * triton.cdiv(h, blocks.height) * triton.cdiv(w, blocks.width)
     # The interpreter cuts bfloat16 where a GPU rounds.
     unscaled = torch.empty_like(p, dtype=torch.float32 if INTERPRETED else p.dtype)
-    partial = torch.empty(n_programs, dtype=torch.float32, device=p.device)
+    partial = torch.empty(2, n_programs, dtype=torch.float32, device=p.device)
     with torch.cuda.device_of(p):  # which need not be the current one
         _attention_loss_fwd_kernel[(n_programs,)](
             unscaled, partial, p, g, a, c, h, w, content_weight, gradient_weight, 1 / p.numel(),
@@ -96,4 +96,6 @@ def forward(
             BLOCK_H=blocks.height, BLOCK_W=blocks.width, TF_EDGE=edge == "tf",
             num_warps=blocks.n_warps,
         )  # fmt: skip
-    return partial.sum(dtype=torch.float64).float(), unscaled.to(p.dtype)
+    content, gradient = partial.sum(dim=1, dtype=torch.float64).unbind()
+    loss = content_weight * content + gradient_weight * gradient
+    return loss.float(), content.float(), gradient.float(), unscaled.to(p.dtype)
