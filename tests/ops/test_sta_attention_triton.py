@@ -24,6 +24,8 @@ from tests.ops.tolerances import (
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 NAMES = ("f", "wq", "bq", "wk", "bk")
 FORMS = pytest.mark.parametrize("max_error", [1e-7, 0.0], ids=["linear", "exact"])
+# What does not depend on the number of harmonics is tested with 2, which the interpreter finishes five times as fast.
+FEW = pytest.mark.parametrize("max_error", [0.5, 0.0], ids=["linear", "exact"])
 # One element; one row; one column; primes; two tiles of columns, the second short.
 SHAPES = ((1, 1, 1), (1, 1, 9), (1, 7, 1), (1, 5, 13), (1, 2, 37))
 
@@ -74,7 +76,7 @@ def test_features_far_from_zero_lose_no_more_than_in_eager(max_error: float) -> 
     _assert_good([f + 3, *weights], max_error)
 
 
-@FORMS
+@FEW
 def test_any_strides(max_error: float) -> None:
     f, *weights = _inputs((2, 8, 6))
     strided = f.transpose(1, 2)[:, ::2]  # [B, 3, 8]
@@ -84,7 +86,7 @@ def test_any_strides(max_error: float) -> None:
     assert torch.equal(y, _fused(max_error)(strided.contiguous(), *weights))
 
 
-@FORMS
+@FEW
 def test_twice_gives_the_same_bits(max_error: float) -> None:
     inputs = _inputs((2, 2, 5))
     runs = [values_and_gradients(_fused(max_error), inputs) for _ in range(2)]
@@ -93,7 +95,7 @@ def test_twice_gives_the_same_bits(max_error: float) -> None:
     assert all(torch.equal(a, b) for a, b in zip(grads, grads_again, strict=True))
 
 
-@FORMS
+@FEW
 def test_a_nan_reaches_its_row_and_its_column(max_error: float) -> None:
     f, *weights = _inputs((2, 3, 4))
     f[0, 1, 2] = float("nan")
