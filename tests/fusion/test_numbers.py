@@ -85,16 +85,19 @@ def test_twenty_steps_fused_and_plain_learn_the_same(name: str, autocast: bool) 
     fuse(fused)
     losses = []
     for model in (plain, fused):
-        optimiser = torch.optim.Adam(model.parameters(), 1e-3)
+        # Not Adam: a key's bias moves all scores of a query alike, so its gradient is round-off, which Adam makes into full steps.
+        optimiser = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9)
         for step in range(20):
             with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
                 loss = (model(image(seed=step)).float() - 1).square().mean()
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
-        losses.append(loss.item())
+            losses.append(loss.item())
+    first, last, fused_last = losses[0], losses[19], losses[39]
+    assert last < 0.6 * first, "a model that does not learn proves nothing"
     # bfloat16 has 8 bits: one rounding is 0.4 %, and both forms round in other places.
-    assert losses[1] == pytest.approx(losses[0], rel=3e-2 if autocast else 1e-4)
+    assert fused_last == pytest.approx(last, rel=1e-2 if autocast else 1e-5)
     if not autocast:
         for ours, theirs in zip(fused.parameters(), plain.parameters(), strict=True):
-            torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
+            torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
