@@ -135,7 +135,7 @@ def test_a_wrong_argument_is_one_sentence_and_no_launch(
 def test_a_wrong_number_of_arguments_is_refused(pack: Path, stub: Any, n: int) -> None:
     arguments = _arguments(_entry(pack))
     wrong = arguments[:-1] if n < 0 else [*arguments, 0]
-    sentence = rf"takes {len(arguments)} arguments \(y_ptr, lse_ptr, .*\), got {len(wrong)}$"
+    sentence = rf"takes {len(arguments)} arguments \(y_ptr, state_ptr, .*\), got {len(wrong)}$"
     with pytest.raises(LaunchError, match=sentence):
         Pack(pack, library=stub.path)[NAME](*wrong)
 

@@ -1,6 +1,7 @@
 """What is compiled ahead of time is what an operator launches, specialised as Triton would."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,43 +11,27 @@ import pytest
 from vadfast_kernels.aot import pack, recorded
 from vadfast_kernels.aot.sass import counted
 
-ROOT = Path(__file__).parents[2]
-_CODE = """
-import json, torch
-from vadfast_kernels.aot import recorded
-from vadfast_kernels.criss_cross_attention import triton_impl
-
-def maps(channels):
-    return torch.empty(1, 48, 32, channels, device="meta").movedim(-1, 1)
-
-builds = list(recorded("here", lambda: triton_impl.forward(maps(8), maps(8), maps(24))))
-print(json.dumps([
-    {"name": b.name, "constants": b.constants, "multiples": sorted(b.multiples), "grid": b.grid, "scalars": b.scalars,
-     "arguments": b.arguments()} for b in builds
-]))
-"""
+HERE = Path(__file__).parent
 
 
-def test_a_launch_is_recorded_with_its_strides_multiples_and_grid() -> None:
-    environment = {"PYTHONPATH": str(ROOT / "kernels"), "PATH": ""}
-    done = subprocess.run(
-        [sys.executable, "-c", _CODE], capture_output=True, text=True, check=False, env=environment
-    )
+def test_a_launch_is_recorded_as_triton_would_specialise_it() -> None:
+    environment = {"PYTHONPATH": str(HERE.parents[1] / "kernels"), "PATH": os.environ["PATH"]}
+    command = [sys.executable, str(HERE / "toy.py")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
-    row, column = json.loads(done.stdout)
-    assert (row["name"], column["name"]) == ("criss_cross_fwd here", "criss_cross_fwd here column")
-    assert row["scalars"]["L"] == 32
-    assert column["scalars"]["L"] == 48
-    # A position's log-sum-exp is next to its neighbour's: 1, and so a constant, along the line or across it.
-    assert row["constants"]["lse_at"] == column["constants"]["lse_line"] == 1
-    assert "lse_at" not in row["arguments"]
-    # 8 channels of q are no multiple of 16, a row of 32 positions of them is.
-    assert "q_line" in row["multiples"]
-    assert "q_at" not in row["multiples"]
-    assert {"q_ptr", "y_ptr"} <= set(row["multiples"])
-    block = row["constants"]["BLOCK_Q"]
-    assert row["grid"][0] == -(-32 // block)
-    assert row["grid"][1] == 48
+    rows, columns = json.loads(done.stdout)
+    assert [rows["name"], columns["name"]] == ["scaled_rows 48x40", "scaled_rows 48x40 square"]
+    # A stride of 1 is folded in; every other integer is passed, and is known to be a multiple of 16 or not.
+    assert rows["constants"] == {"x_at": 1, "BLOCK": 64, "SQUARE": False}
+    assert columns["constants"] == {"x_row": 1, "BLOCK": 64, "SQUARE": True}
+    assert rows["arguments"] == ["y_ptr", "x_ptr", "scale", "N", "y_row", "x_row"]
+    assert columns["arguments"] == ["y_ptr", "x_ptr", "scale", "N", "y_row", "x_at"]
+    assert rows["multiples"] == ["x_ptr", "y_ptr"]  # N, y_row, x_row: 40
+    assert columns["multiples"] == ["N", "x_ptr", "y_ptr", "y_row"]  # 48
+    assert rows["scalars"] == {"scale": 0.5, "N": 40, "y_row": 40, "x_row": 40}
+    assert [rows["grid"], columns["grid"]] == [[48, 1, 1], [40, 1, 1]]
+    assert (rows["types"]["x_ptr"], rows["types"]["y_ptr"]) == ("*fp16", "*fp32")
+    assert rows["n_warps"] == 2
 
 
 def test_kernels_that_are_interpreted_are_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:

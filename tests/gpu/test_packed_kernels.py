@@ -31,12 +31,13 @@ def test_criss_cross_from_a_pack_equals_the_operator(tmp_path: Path) -> None:
         x.to("cuda", torch.float16).contiguous(memory_format=torch.channels_last)
         for x in criss_cross_inputs((2, 8, 16, 9, 9))
     )
-    acc, acc_lse, lse = (torch.empty(s, device="cuda") for s in ((2, 9, 9, 16), *2 * [(2, 9, 9)]))
+    shapes = ((2, 9, 9, 16), (2, 9, 9, 2), (2, 9, 9, 2))
+    acc, acc_state, state = (torch.empty(shape, device="cuda") for shape in shapes)
     y = torch.empty((2, 9, 9, 16), dtype=torch.float16, device="cuda")
-    inputs = {"q_ptr": q, "k_ptr": k, "v_ptr": v, "acc_ptr": acc, "acc_lse_ptr": acc_lse}
+    inputs = {"q_ptr": q, "k_ptr": k, "v_ptr": v, "acc_ptr": acc, "acc_state_ptr": acc_state}
     outputs = {
-        ROW: {"y_ptr": acc, "lse_ptr": acc_lse},
-        f"{ROW} column": {"y_ptr": y, "lse_ptr": lse},
+        ROW: {"y_ptr": acc, "state_ptr": acc_state},
+        f"{ROW} column": {"y_ptr": y, "state_ptr": state},
     }
     kernels, stream = Pack(tmp_path), torch.cuda.current_stream().cuda_stream
     for entry in entries:  # rows, then columns
