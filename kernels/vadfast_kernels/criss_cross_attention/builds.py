@@ -20,9 +20,9 @@ def builds() -> Iterator[Build]:
             where = f"L{length} D{d} C{c} {t}"
             q, k = _maps(length, d, dtype), _maps(length, d, dtype)
             v, y, dy = (_maps(length, c, dtype) for _ in range(3))
-            lse = torch.empty((2, length, length), device="meta")
+            state = torch.empty((2, length, length, 2), device="meta")
             yield from recorded(where, partial(triton_impl.forward, q, k, v))
-            yield from recorded(where, partial(triton_impl.backward, q, k, v, y, lse, dy))
+            yield from recorded(where, partial(triton_impl.backward, q, k, v, y, state, dy))
 
 
 def _maps(length: int, channels: int, dtype: torch.dtype) -> Tensor:

@@ -55,7 +55,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vadfast_kernels import _triton
-from vadfast_kernels._dtypes import FLOATS
+from vadfast_kernels._dtypes import FLOATS, wide
 from vadfast_kernels._op import Backend, Operator
 from vadfast_kernels.criss_cross_attention.layout import channels_first
 
@@ -127,28 +127,29 @@ OPERATOR = Operator(
 
 @torch.library.custom_op("vadfast::criss_cross_attention", mutates_args=())
 def _forward(q: Tensor, k: Tensor, v: Tensor, backend: str) -> tuple[Tensor, Tensor]:
-    y, lse = OPERATOR.implementation(backend, q, k, v).forward(q, k, v)
-    return y, lse
+    """Returns y, and the softmax's state for the gradient: the largest score in the backend's units, and the sum of weights under it."""
+    y, state = OPERATOR.implementation(backend, q, k, v).forward(q, k, v)
+    return y, state
 
 
 @_forward.register_fake
 def _(q: Tensor, k: Tensor, v: Tensor, backend: str) -> tuple[Tensor, Tensor]:
     b, _, h, w = q.shape
-    return _like(v), q.new_empty((b, h, w), dtype=torch.float32)
+    return _like(v), q.new_empty((b, h, w, 2), dtype=wide(v))
 
 
 @torch.library.custom_op("vadfast::criss_cross_attention_backward", mutates_args=())
 def _backward(
-    q: Tensor, k: Tensor, v: Tensor, y: Tensor, lse: Tensor, dy: Tensor, backend: str
+    q: Tensor, k: Tensor, v: Tensor, y: Tensor, state: Tensor, dy: Tensor, backend: str
 ) -> tuple[Tensor, Tensor, Tensor]:
     implementation = OPERATOR.implementation(backend, q, k, v)
-    dq, dk, dv = implementation.backward(q, k, v, y, lse, dy)
+    dq, dk, dv = implementation.backward(q, k, v, y, state, dy)
     return dq, dk, dv
 
 
 @_backward.register_fake
 def _(
-    q: Tensor, k: Tensor, v: Tensor, y: Tensor, lse: Tensor, dy: Tensor, backend: str
+    q: Tensor, k: Tensor, v: Tensor, y: Tensor, state: Tensor, dy: Tensor, backend: str
 ) -> tuple[Tensor, Tensor, Tensor]:
     return _like(q), _like(k), _like(v)
 
@@ -161,9 +162,9 @@ def _like(x: Tensor) -> Tensor:
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     q, k, v, ctx.backend = inputs
-    y, lse = output
-    ctx.save_for_backward(q, k, v, y, lse)
-    ctx.mark_non_differentiable(lse)
+    y, state = output
+    ctx.save_for_backward(q, k, v, y, state)
+    ctx.mark_non_differentiable(state)
 
 
 def _differentiate(ctx: Any, dy: Tensor, _: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:

@@ -19,16 +19,16 @@ _LOG2E = math.log2(math.e)
 
 
 def forward(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns y [B, C, H, W] (channels last in memory) and the log-sum-exp of all scores [B, H, W] float32."""
+    """Returns y [B, C, H, W] (channels last in memory) and the softmax's state [B, H, W, 2]: largest score, sum of weights."""
     q, k, v = (channels_last(x) for x in (q, k, v))
     b, h, w, _ = q.shape
     y = torch.empty((b, h, w, v.shape[-1]), dtype=wide(v), device=v.device)
-    lse = torch.empty((b, h, w, 1), dtype=y.dtype, device=v.device)
-    for q_, k_, v_, y_, lse_ in zip(q, k, v, y, lse, strict=True):  # [H, W, .]
-        total = torch.empty_like(lse_)
-        _rows(q_, k_, v_, y_, lse_, total)
-        _columns(*(x.transpose(0, 1) for x in (q_, k_, v_, y_, lse_, total)))
-    return channels_first(y.to(v.dtype)), lse.squeeze(-1).float()
+    state = torch.empty((b, h, w, 2), dtype=y.dtype, device=v.device)
+    top, total = state.split(1, dim=-1)
+    for item in zip(q, k, v, y, top, total, strict=True):  # [H, W, .]
+        _rows(*item)
+        _columns(*(x.transpose(0, 1) for x in item))
+    return channels_first(y.to(v.dtype)), state
 
 
 def _rows(q: Tensor, k: Tensor, v: Tensor, y: Tensor, top: Tensor, total: Tensor) -> None:
@@ -42,7 +42,7 @@ def _rows(q: Tensor, k: Tensor, v: Tensor, y: Tensor, top: Tensor, total: Tensor
 
 
 def _columns(q: Tensor, k: Tensor, v: Tensor, y: Tensor, top: Tensor, total: Tensor) -> None:
-    """Continues with the columns, own position left out: y becomes the mean of both, and ``top`` the log-sum-exp."""
+    """Continues with the columns, own position left out: y becomes the mean of both."""
     for lines, s in _chunks(q, y.dtype):
         _scores(q[lines], k[lines], out=s)
         s.diagonal(dim1=-2, dim2=-1).fill_(float("-inf"))
@@ -51,19 +51,19 @@ def _columns(q: Tensor, k: Tensor, v: Tensor, y: Tensor, top: Tensor, total: Ten
         sum_ = torch.addcmul(p.sum(-1, keepdim=True), total[lines], keep)
         here = torch.bmm(p.to(v.dtype), v[lines]).to(y.dtype).div_(sum_)
         torch.addcmul(here, y[lines], keep.div_(sum_), out=y[lines])
-        top[lines] = m.add_(sum_.log2_()).div_(_LOG2E)
+        top[lines], total[lines] = m, sum_
 
 
 def backward(
-    q: Tensor, k: Tensor, v: Tensor, y: Tensor, lse: Tensor, dy: Tensor
+    q: Tensor, k: Tensor, v: Tensor, y: Tensor, state: Tensor, dy: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns dq, dk [B, D, H, W] and dv [B, C, H, W], channels last in memory; scores are computed anew from ``lse``."""
+    """Returns dq, dk [B, D, H, W] and dv [B, C, H, W], channels last in memory; weights are computed anew from ``state``."""
     q, k, v, y, dy = (channels_last(x) for x in (q, k, v, y, dy))
     dtype = wide(v)
-    lse2 = lse.to(dtype).mul(_LOG2E).unsqueeze(-1)  # [B, H, W, 1]
-    delta = torch.empty_like(lse2)
+    top, total = state.split(1, dim=-1)  # [B, H, W, 1]
+    delta = torch.empty_like(top)
     dq, dk, dv = (torch.empty(x.shape, dtype=dtype, device=x.device) for x in (q, k, v))
-    for item in zip(q, k, v, y, dy, lse2, delta, dq, dk, dv, strict=True):  # [H, W, .]
+    for item in zip(q, k, v, y, dy, top, 1 / total, delta, dq, dk, dv, strict=True):  # [H, W, .]
         _gradients(*item, own=True)
         _gradients(*(x.transpose(0, 1) for x in item), own=False)
     dq, dk, dv = (channels_first(g.to(x.dtype)) for g, x in ((dq, q), (dk, k), (dv, v)))
@@ -71,8 +71,8 @@ def backward(
 
 
 def _gradients(
-    q: Tensor, k: Tensor, v: Tensor, y: Tensor, dy: Tensor, lse2: Tensor, delta: Tensor,
-    dq: Tensor, dk: Tensor, dv: Tensor, *, own: bool,
+    q: Tensor, k: Tensor, v: Tensor, y: Tensor, dy: Tensor, top: Tensor, share: Tensor,
+    delta: Tensor, dq: Tensor, dk: Tensor, dv: Tensor, *, own: bool,
 ) -> None:  # fmt: skip
     """Writes the gradients from the rows and delta = dy . y of each position; then adds those from the columns."""
     put = _multiply if own else _add_product
@@ -83,7 +83,7 @@ def _gradients(
             torch.sum(product, -1, keepdim=True, out=delta[lines])
         else:
             p.diagonal(dim1=-2, dim2=-1).fill_(float("-inf"))
-        p.sub_(lse2[lines]).exp2_()  # [n, L, L]
+        p.sub_(top[lines]).exp2_().mul_(share[lines])  # [n, L, L]
         put(p.mT, dy[lines], out=dv[lines])
         _multiply(dy[lines], v[lines].mT, out=ds).sub_(delta[lines]).mul_(p)
         put(ds, k[lines], out=dq[lines])

@@ -4,10 +4,14 @@ The one decision to know: a line (a row or a column) is owned by programs that n
 from what the row pass left. So there is no map of H + W entries, no kernel that merges, and no atomic. Strides decide the
 direction; tensors are channels last.
 
-    forward     row:    acc, lse        from nothing
-                column: y, lse          from (m, total, acc) = (lse, 1, acc) of the row; own position masked: the row has it
-    backward    p = exp(s - lse),  ds = p (dy . v - delta),  delta = sum_c dy y
+    forward     row:    acc, state      from nothing
+                column: y, state        from those of the row; own position masked: the row has it
+    backward    p = exp(s - m) / total,  ds = p (dy . v - delta),  delta = sum_c dy y
                 dq = ds k,  dk = ds^T q,  dv = p^T dy, each as row plus column
+
+state [B, H, W, 2] holds m, the largest score, and total, the sum of exp(s - m). Their log-sum-exp would be one number instead of
+two, and less exact: rounded at the size of the scores, it puts the same error on every weight of a position. For the same reason
+m is subtracted before the factor of exp2.
 """
 
 from collections.abc import Iterator
@@ -19,7 +23,7 @@ import triton.language as tl
 from torch import Tensor
 
 from vadfast_kernels import _triton
-from vadfast_kernels._constants import LN2, LOG2E
+from vadfast_kernels._constants import LOG2E
 from vadfast_kernels.criss_cross_attention.layout import channels_first, channels_last
 from vadfast_kernels.criss_cross_attention.tuned import Blocks, block_sizes
 
@@ -38,8 +42,8 @@ def _load(ptr, line, stride, channels, L, C, UPCAST: tl.constexpr):
 
 @triton.jit
 def _criss_cross_fwd_kernel(
-    y_ptr, lse_ptr, q_ptr, k_ptr, v_ptr, acc_ptr, acc_lse_ptr, L, N_LINES, D, C,
-    y_b, y_line, y_at, lse_b, lse_line, lse_at,
+    y_ptr, state_ptr, q_ptr, k_ptr, v_ptr, acc_ptr, acc_state_ptr, L, N_LINES, D, C,
+    y_b, y_line, y_at, state_b, state_line, state_at,
     q_b, q_line, q_at, k_b, k_line, k_at, v_b, v_line, v_at, acc_b, acc_line, acc_at,
     BLOCK_Q: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_C: tl.constexpr,
     COLUMN: tl.constexpr, UPCAST: tl.constexpr, PRECISION: tl.constexpr,
@@ -50,10 +54,10 @@ def _criss_cross_fwd_kernel(
     at = tile * BLOCK_Q + tl.arange(0, BLOCK_Q)
     d, c = tl.arange(0, BLOCK_D), chunk * BLOCK_C + tl.arange(0, BLOCK_C)
     q = _load(q_ptr + b * q_b + o * q_line, at, q_at, d, L, D, UPCAST)
-    lse_at_query = b * lse_b + o * lse_line + at.to(tl.int64) * lse_at
+    at_query = b * state_b + o * state_line + at.to(tl.int64) * state_at
     if COLUMN:
-        m = tl.load(acc_lse_ptr + lse_at_query, mask=at < L, other=0.0) * LOG2E
-        total = tl.full((BLOCK_Q,), 1.0, tl.float32)
+        m = tl.load(acc_state_ptr + at_query, mask=at < L, other=0.0)
+        total = tl.load(acc_state_ptr + at_query + 1, mask=at < L, other=1.0)
         acc = _load(acc_ptr + b * acc_b + o * acc_line, at, acc_at, c, L, C, UPCAST).to(tl.float32)
     else:
         m = tl.full((BLOCK_Q,), float("-inf"), tl.float32)
@@ -63,31 +67,34 @@ def _criss_cross_fwd_kernel(
         to = first + tl.arange(0, BLOCK_K)
         k = _load(k_ptr + b * k_b + o * k_line, to, k_at, d, L, D, UPCAST)
         v = _load(v_ptr + b * v_b + o * v_line, to, v_at, c, L, C, UPCAST)
-        s = tl.dot(q, tl.trans(k), input_precision=PRECISION) * LOG2E
+        s = tl.dot(q, tl.trans(k), input_precision=PRECISION)
         live = (to < L)[None, :]
         if COLUMN:
             live = live & (at[:, None] != to[None, :])
         s = tl.where(live, s, float("-inf"))
         # Finite from the first tile on: a row's first tile has a key, and a column starts from its row.
         m_new = tl.maximum(m, tl.max(s, 1))
-        p, keep = tl.exp2(s - m_new[:, None]), tl.exp2(m - m_new)
+        p, keep = tl.exp2((s - m_new[:, None]) * LOG2E), tl.exp2((m - m_new) * LOG2E)
         total = total * keep + tl.sum(p, 1)
         acc = tl.dot(p.to(v.dtype), v, acc * keep[:, None], input_precision=PRECISION)
         m = m_new
     inside = (at[:, None] < L) & (c[None, :] < C)
     y_tile = y_ptr + b * y_b + o * y_line + at[:, None].to(tl.int64) * y_at + c[None, :]
-    tl.store(y_tile, (acc / total[:, None]).to(y_ptr.dtype.element_ty), mask=inside)
+    if COLUMN:
+        acc = acc / total[:, None]
+    tl.store(y_tile, acc.to(y_ptr.dtype.element_ty), mask=inside)
     if chunk == 0:
-        tl.store(lse_ptr + lse_at_query, (m + tl.log2(total)) * LN2, mask=at < L)
+        tl.store(state_ptr + at_query, m, mask=at < L)
+        tl.store(state_ptr + at_query + 1, total, mask=at < L)
 
 
 @triton.jit
 def _criss_cross_bwd_qk_kernel(
-    grad_ptr, own_ptr, other_ptr, own_wide_ptr, other_wide_ptr, lse_ptr, delta_ptr, row_ptr,
+    grad_ptr, own_ptr, other_ptr, own_wide_ptr, other_wide_ptr, state_ptr, delta_ptr, row_ptr,
     L, N_LINES, D, C,
     grad_b, grad_line, grad_at, own_b, own_line, own_at, other_b, other_line, other_at,
     own_wide_b, own_wide_line, own_wide_at, other_wide_b, other_wide_line, other_wide_at,
-    lse_b, lse_line, lse_at,
+    state_b, state_line, state_at, delta_b, delta_line, delta_at,
     BLOCK: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_C: tl.constexpr,
     OWN_IS_QUERY: tl.constexpr, COLUMN: tl.constexpr, UPCAST: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
@@ -98,7 +105,8 @@ def _criss_cross_bwd_qk_kernel(
     other_wide_ptr += b * other_wide_b + o * other_wide_line
     at, d = tile * BLOCK + tl.arange(0, BLOCK), tl.arange(0, BLOCK_D)
     own = _load(own_ptr + b * own_b + o * own_line, at, own_at, d, L, D, UPCAST)
-    at_line = b * lse_b + o * lse_line
+    state_ptr += b * state_b + o * state_line
+    delta_ptr += b * delta_b + o * delta_line
     grad = tl.zeros((BLOCK, BLOCK_D), tl.float32)
     for first in range(0, L, BLOCK):
         to = first + tl.arange(0, BLOCK)
@@ -111,17 +119,18 @@ def _criss_cross_bwd_qk_kernel(
             other_wide = _load(other_wide_ptr, to, other_wide_at, c, L, C, UPCAST)
             dp = tl.dot(own_wide, tl.trans(other_wide), dp, input_precision=PRECISION)
         query = at if OWN_IS_QUERY else to
-        at_query = at_line + query.to(tl.int64) * lse_at
-        lse = tl.load(lse_ptr + at_query, mask=query < L, other=0.0)
-        delta = tl.load(delta_ptr + at_query, mask=query < L, other=0.0)
+        at_query = query.to(tl.int64)
+        m = tl.load(state_ptr + at_query * state_at, mask=query < L, other=0.0)
+        total = tl.load(state_ptr + at_query * state_at + 1, mask=query < L, other=1.0)
+        delta = tl.load(delta_ptr + at_query * delta_at, mask=query < L, other=0.0)
         if OWN_IS_QUERY:
-            lse, delta = lse[:, None], delta[:, None]
+            m, total, delta = m[:, None], total[:, None], delta[:, None]
         else:
-            lse, delta = lse[None, :], delta[None, :]
+            m, total, delta = m[None, :], total[None, :], delta[None, :]
         live = (at < L)[:, None] & (to < L)[None, :]
         if COLUMN:
             live = live & (at[:, None] != to[None, :])
-        p = tl.where(live, tl.exp2((s - lse) * LOG2E), 0.0)
+        p = tl.where(live, tl.exp2((s - m) * LOG2E) / total, 0.0)
         ds = p * (dp - delta)
         grad = tl.dot(ds.to(other.dtype), other, grad, input_precision=PRECISION)
     grad_tile = b * grad_b + o * grad_line + at[:, None].to(tl.int64) * grad_at + d[None, :]
@@ -133,9 +142,9 @@ def _criss_cross_bwd_qk_kernel(
 
 @triton.jit
 def _criss_cross_bwd_v_kernel(
-    dv_ptr, q_ptr, k_ptr, dy_ptr, lse_ptr, row_ptr, L, N_LINES, D, C,
+    dv_ptr, q_ptr, k_ptr, dy_ptr, state_ptr, row_ptr, L, N_LINES, D, C,
     dv_b, dv_line, dv_at, q_b, q_line, q_at, k_b, k_line, k_at, dy_b, dy_line, dy_at,
-    lse_b, lse_line, lse_at,
+    state_b, state_line, state_at,
     BLOCK: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_C: tl.constexpr,
     COLUMN: tl.constexpr, UPCAST: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
@@ -150,14 +159,14 @@ def _criss_cross_bwd_v_kernel(
         to = first + tl.arange(0, BLOCK)
         q = _load(q_ptr + b * q_b + o * q_line, to, q_at, d, L, D, UPCAST)
         dy = _load(dy_ptr + b * dy_b + o * dy_line, to, dy_at, c, L, C, UPCAST)
-        lse = tl.load(
-            lse_ptr + b * lse_b + o * lse_line + to.to(tl.int64) * lse_at, mask=to < L, other=0.0
-        )
+        at_query = b * state_b + o * state_line + to.to(tl.int64) * state_at
+        m = tl.load(state_ptr + at_query, mask=to < L, other=0.0)
+        total = tl.load(state_ptr + at_query + 1, mask=to < L, other=1.0)
         s = tl.dot(k, tl.trans(q), input_precision=PRECISION)  # keys down, queries across
         live = (at < L)[:, None] & (to < L)[None, :]
         if COLUMN:
             live = live & (at[:, None] != to[None, :])
-        p = tl.where(live, tl.exp2((s - lse[None, :]) * LOG2E), 0.0)
+        p = tl.where(live, tl.exp2((s - m[None, :]) * LOG2E) / total[None, :], 0.0)
         dv = tl.dot(p.to(dy.dtype), dy, dv, input_precision=PRECISION)
     dv_tile = b * dv_b + o * dv_line + at[:, None].to(tl.int64) * dv_at + c[None, :]
     inside = (at[:, None] < L) & (c[None, :] < C)
@@ -167,43 +176,43 @@ def _criss_cross_bwd_v_kernel(
 
 
 def forward(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns y [B, C, H, W] (channels last in memory) and the log-sum-exp of all scores [B, H, W] float32."""
+    """Returns y [B, C, H, W] (channels last in memory) and the softmax's state [B, H, W, 2]."""
     q, k, v = (channels_last(x) for x in (q, k, v))
     b, h, w, d = q.shape
     c = v.shape[-1]
     # In float32 for the gradient's sake: a rounded row part would be rounded again with the column's.
     acc = torch.empty((b, h, w, c), dtype=torch.float32, device=v.device)
     y = torch.empty((b, h, w, c), dtype=v.dtype, device=v.device)
-    acc_lse, lse = (torch.empty((b, h, w), dtype=torch.float32, device=v.device) for _ in range(2))
+    acc_state, state = (acc.new_empty((b, h, w, 2)) for _ in range(2))
     with torch.cuda.device_of(q):
         for column, length, n_lines, blocks in _passes("fwd", q, c):
-            out, out_lse = (y, lse) if column else (acc, acc_lse)
+            out, out_state = (y, state) if column else (acc, acc_state)
             grid = (triton.cdiv(length, blocks.query), b * n_lines, triton.cdiv(c, blocks.c))
             _criss_cross_fwd_kernel[grid](
-                out, out_lse, q, k, v, acc, acc_lse, length, n_lines, d, c,
-                *_strides(column, out, out_lse, q, k, v, acc),
+                out, out_state, q, k, v, acc, acc_state, length, n_lines, d, c,
+                *_strides(column, out, out_state, q, k, v, acc),
                 BLOCK_Q=blocks.query, BLOCK_K=blocks.key, BLOCK_D=blocks.d, BLOCK_C=blocks.c,
                 COLUMN=column, num_warps=blocks.n_warps, num_stages=blocks.n_stages,
                 **_triton.dot_options(q.dtype),
             )  # fmt: skip
-    return channels_first(y), lse
+    return channels_first(y), state
 
 
 def backward(
-    q: Tensor, k: Tensor, v: Tensor, y: Tensor, lse: Tensor, dy: Tensor
+    q: Tensor, k: Tensor, v: Tensor, y: Tensor, state: Tensor, dy: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Returns dq, dk [B, D, H, W] and dv [B, C, H, W], channels last in memory."""
     q, k, v, y, dy = (channels_last(x) for x in (q, k, v, y, dy))
     delta = (dy.float() * y.float()).sum(-1)  # [B, H, W]
     with torch.cuda.device_of(q):
-        dq = _grad_qk(q, k, dy, v, lse, delta, own_is_query=True)
-        dk = _grad_qk(k, q, v, dy, lse, delta, own_is_query=False)
-        dv = _grad_v(q, k, dy, lse)
+        dq = _grad_qk(q, k, dy, v, state, delta, own_is_query=True)
+        dk = _grad_qk(k, q, v, dy, state, delta, own_is_query=False)
+        dv = _grad_v(q, k, dy, state)
     return channels_first(dq), channels_first(dk), channels_first(dv)
 
 
 def _grad_qk(
-    own: Tensor, other: Tensor, own_wide: Tensor, other_wide: Tensor, lse: Tensor, delta: Tensor, *,
+    own: Tensor, other: Tensor, own_wide: Tensor, other_wide: Tensor, state: Tensor, delta: Tensor, *,
     own_is_query: bool,
 ) -> Tensor:  # fmt: skip
     b, h, w, d = own.shape
@@ -213,8 +222,8 @@ def _grad_qk(
     for column, length, n_lines, blocks in _passes("bwd", own, c):
         out = grad if column else row
         _criss_cross_bwd_qk_kernel[triton.cdiv(length, blocks.query), b * n_lines](
-            out, own, other, own_wide, other_wide, lse, delta, row, length, n_lines, d, c,
-            *_strides(column, out, own, other, own_wide, other_wide, lse),
+            out, own, other, own_wide, other_wide, state, delta, row, length, n_lines, d, c,
+            *_strides(column, out, own, other, own_wide, other_wide, state, delta),
             BLOCK=blocks.query, BLOCK_D=blocks.d, BLOCK_C=blocks.c, OWN_IS_QUERY=own_is_query,
             COLUMN=column, num_warps=blocks.n_warps, num_stages=blocks.n_stages,
             **_triton.dot_options(own.dtype),
@@ -222,7 +231,7 @@ def _grad_qk(
     return grad
 
 
-def _grad_v(q: Tensor, k: Tensor, dy: Tensor, lse: Tensor) -> Tensor:
+def _grad_v(q: Tensor, k: Tensor, dy: Tensor, state: Tensor) -> Tensor:
     b, h, w, c = dy.shape
     d = q.shape[-1]
     row = torch.empty((b, h, w, c), dtype=torch.float32, device=q.device)
@@ -231,8 +240,8 @@ def _grad_v(q: Tensor, k: Tensor, dy: Tensor, lse: Tensor) -> Tensor:
         out = dv if column else row
         grid = (triton.cdiv(length, blocks.query), b * n_lines, triton.cdiv(c, blocks.c))
         _criss_cross_bwd_v_kernel[grid](
-            out, q, k, dy, lse, row, length, n_lines, d, c,
-            *_strides(column, out, q, k, dy, lse),
+            out, q, k, dy, state, row, length, n_lines, d, c,
+            *_strides(column, out, q, k, dy, state),
             BLOCK=blocks.query, BLOCK_D=blocks.d, BLOCK_C=blocks.c,
             COLUMN=column, num_warps=blocks.n_warps, num_stages=blocks.n_stages,
             **_triton.dot_options(q.dtype),
