@@ -41,7 +41,7 @@ def block_sizes(
         # With two stages 64 x 32 x 256 kept 8 bytes in memory around the loop (sm_90).
         return Blocks(side, side, block_d, min(block_c, 64), 4, 3)
     side = min(_power_of_2(length), 64 if block_d <= 32 else 32)
-    return Blocks(side, side, block_d, block_c, 4 if side <= 32 or block_c <= 64 else 8, n_stages)
+    return Blocks(side, side, block_d, block_c, 4 if side <= 32 or block_c <= 64 else 8, 2)
 
 
 def _power_of_2(n: int) -> int:
