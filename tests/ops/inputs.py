@@ -40,6 +40,21 @@ def prototype_inputs(
     return [F.normalize(z, dim=-1).to(dtype), weight.to(dtype)]
 
 
+def near_prototype_inputs(
+    shape: tuple[int, ...], dtype: torch.dtype, *, noise: float, sharpness: float
+) -> list[Tensor]:
+    """z and weight for (B, N, C, M) as training leaves them: every position about ``noise`` from one of M centres.
+
+    No position is as near to a second prototype, up to the last bit, which would be two right answers and two gradients.
+    """
+    b, n, c, m = shape
+    generator = torch.Generator().manual_seed(0)
+    centres = F.normalize(torch.randn(m, c, generator=generator), dim=-1)
+    around = torch.randn(b, n, c, generator=generator) / c**0.5
+    z = F.normalize(centres[torch.arange(n) % m] + noise * around, dim=-1)
+    return [z.to(dtype), (sharpness * centres).to(dtype)]
+
+
 def attention_loss_inputs(
     shape: tuple[int, ...], dtype: torch.dtype = torch.float32, seed: int = 0
 ) -> list[Tensor]:

@@ -14,7 +14,7 @@ from vadfast_kernels.prototype_attention import torch_impl, tuned
 from vadfast_kernels.prototype_attention.op import _forward
 from vadfast_kernels.prototype_attention.reference import prototype_attention as reference
 
-from tests.ops.inputs import DTYPES, prototype_inputs
+from tests.ops.inputs import DTYPES, near_prototype_inputs, prototype_inputs
 from tests.ops.tolerances import (
     assert_as_good_as_eager,
     assert_gradients_as_good_as_eager,
@@ -93,6 +93,21 @@ def test_values_and_gradients(shape: tuple[int, ...], dtype: torch.dtype, backen
     _assert_good(prototype_inputs(shape, dtype), backend)
 
 
+def _on_their_prototypes(shape: tuple[int, ...], dtype: torch.dtype) -> list[Tensor]:
+    inputs = near_prototype_inputs(shape, dtype, noise=0.05, sharpness=16)
+    assert reference(*(x.double() for x in inputs))[2].max().sqrt() < 0.1
+    return inputs
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("shape", [(1, 33, 20, 6), (1, 60, 17, 17)], ids=str)
+def test_digits_where_positions_lie_on_their_prototypes(
+    shape: tuple[int, ...], dtype: torch.dtype, backend: str
+) -> None:
+    _assert_good(_on_their_prototypes(shape, dtype), backend)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_several_tiles_a_program_and_several_chunks(
     backend: str, monkeypatch: pytest.MonkeyPatch
@@ -102,20 +117,28 @@ def test_several_tiles_a_program_and_several_chunks(
     _assert_good(prototype_inputs((1, 40, 20, 6)), backend)
 
 
+def _only(
+    result: str, function: Callable[..., tuple[Tensor, ...]], **options: Any
+) -> Callable[..., tuple[Tensor, ...]]:
+    return lambda *x: (function(*x, **options)[RESULTS.index(result)],)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("result", RESULTS)
 def test_each_result_has_its_own_gradient(result: str, backend: str) -> None:
     inputs = prototype_inputs((1, 12, 6, 4))
-
-    def one(
-        function: Callable[..., tuple[Tensor, ...]], **options: Any
-    ) -> Callable[..., tuple[Tensor, ...]]:
-        return lambda *x: (function(*x, **options)[RESULTS.index(result)],)
-
-    found = gradients(one(ops.prototype_attention, backend=backend), inputs)
-    wanted = gradients(one(reference), inputs)
+    found = gradients(_only(result, ops.prototype_attention, backend=backend), inputs)
+    wanted = gradients(_only(result, reference), inputs)
     for mine, eager in zip(found, wanted, strict=True):
         torch.testing.assert_close(mine, eager, rtol=1e-4, atol=2e-6)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("result", RESULTS[:3])
+def test_each_gradient_keeps_its_digits_there(result: str, backend: str) -> None:
+    inputs = _on_their_prototypes((1, 33, 20, 6), torch.float32)
+    fused = _only(result, ops.prototype_attention, backend=backend)
+    assert_gradients_as_good_as_eager(fused, _only(result, reference), inputs, ("z", "weight"))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -32,12 +32,14 @@ Channels that are not next to each other in memory (an image that is not channel
 
 Two identities make the gradient cheap. With G = p p^T, |r|^2 = beta G beta^T, so neither r nor its gradient exists [N, C]: all that
 is between z, dy and dz has M numbers a position. And the gradient of a normalised vector is orthogonal to it, so the sums that a
-softmax's gradient subtracts are 0 here, for w as for beta.
+softmax's gradient subtracts are 0 here, for beta as for w, but for round-off, which the gradient of W takes out at the end.
 
 Numbers
     dtype       float32, float16 or bfloat16, the same for z and weight; float64 on the backend ``torch``.
                 Under autocast both are cast to its dtype.
     arithmetic  scores, softmax, sums and lengths in float32 at least; y is rounded once.
+    digits      differences z - p* are squared, and weighted in the gradient, themselves: |z|^2 - 2 z . p* + |p*|^2 would lose what is left
+                where positions lie on their prototypes, as training has it.
     float32     products follow ``torch.set_float32_matmul_precision``; for the halves the triton backend's are TF32.
     not finite  a NaN or infinity in an image reaches all of that image, and no other.
     memory      O(B N C) for y alone, and O(B N) beyond it; eager needs O(B N M C), or O(B N (M + C)) by batched products.

@@ -34,10 +34,9 @@ def forward(z: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, 
         for part in _chunks(z):
             zc = z[i, part].to(dtype)
             found = _retrieve(zc, p[i], gram)
-            y[i, part] = torch.addmm(zc, found.beta.T, p[i])
-            square = torch.linalg.vector_norm(zc, dim=1).square_()
-            top, nearest = found.scores.max(dim=0)
-            compactness[i, part] = (square - 2 * top + gram.diagonal()[nearest]).clamp_min_(0)
+            compactness[i, part] = torch.linalg.vector_norm(found.apart, dim=1).square_()
+            # Over the differences, whose memory is in the cache.
+            y[i, part] = torch.addmm(zc, found.beta.T, p[i], out=found.apart)
     return y, p, compactness, lse, length
 
 
@@ -55,17 +54,22 @@ def backward(
         for part in _chunks(z):
             zc, g = z[i, part].to(dtype), dy[i, part].to(dtype)
             found = _retrieve(zc, p[i], gram)
-            ds, along = _retrieve_backward(found, p[i], gram, g, dcompactness[i, part])
-            total += found.beta @ g + ds @ zc - (found.beta * along) @ found.beta.T @ p[i]
-        du = length_backward(total, p[i], length[i])
+            ds, along = _retrieve_backward(found, p[i], gram, g)
+            own = torch.zeros_like(ds).scatter_(0, found.nearest[None], 1)
+            # ds z = ds (z - p*) + ds p*: the gradient of |z - p*|^2 joins the first, the second is a product of M by M.
+            among = ds @ own.T - (found.beta * along) @ found.beta.T
+            ds.addcmul_(own, dcompactness[i, part], value=-2)
+            total.addmm_(found.beta, g).addmm_(ds, found.apart).addmm_(among, p[i])
+        u, du = p[i] * length[i][:, None], length_backward(total, p[i], length[i])
         for part in _chunks(z):
             zc, g, dt = z[i, part].to(dtype), dy[i, part].to(dtype), dcompactness[i, part]
             found = _retrieve(zc, p[i], gram)
-            ds, _ = _retrieve_backward(found, p[i], gram, g, dt)
+            ds, _ = _retrieve_backward(found, p[i], gram, g)
             share = (w @ zc.T - lse[i][:, None]).exp_()  # of a position in each prototype
-            dscore = share * (du @ zc.T)  # du . u = 0: nothing to subtract
-            dweight += dscore @ zc
-            out = torch.addcmul(g, zc, 2 * dt[:, None])
+            dscore = share * (du @ zc.T)  # du . u = 0 but for round-off
+            # Positions relative to their mean u: that round-off times u is more than what is left of z - u.
+            dweight.addmm_(dscore, zc).addcmul_(u, dscore.sum(dim=1, keepdim=True), value=-1)
+            out = found.apart.mul_(2 * dt[:, None]).add_(g)
             out.addmm_(ds.T, p[i]).addmm_(dscore.T, w)
             dz[i, part] = out.addmm_(share.T, du)
     return dz, dweight.to(weight.dtype)
@@ -78,27 +82,28 @@ def length_backward(dp: Tensor, p: Tensor, length: Tensor) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class _Retrieved:
-    scores: Tensor  # z . p [M, n]
-    beta: Tensor  # their softmax, over |r|: r / |r| = beta^T p [M, n]
+    beta: Tensor  # the softmax of scores z . p, over |r|: r / |r| = beta^T p [M, n]
+    nearest: Tensor  # which p has the largest score [n]
+    apart: Tensor  # z - p*, of which |z|^2 - 2 z . p* + |p*|^2 would lose the digits [n, C]
 
 
 def _retrieve(z: Tensor, p: Tensor, gram: Tensor) -> _Retrieved:
     scores = p @ z.T
+    nearest = scores.max(dim=0).indices  # argmax alone took five times as long
+    apart = p.index_select(0, nearest)
+    torch.sub(z, apart, out=apart)
     beta = scores.softmax(dim=0)
     length = (beta * (gram @ beta)).sum(dim=0).clamp_min_(0).sqrt_().clamp_min_(EPS)
-    return _Retrieved(scores, beta.div_(length))
+    return _Retrieved(beta.div_(length), nearest, apart)
 
 
 def _retrieve_backward(
-    found: _Retrieved, p: Tensor, gram: Tensor, g: Tensor, dcompactness: Tensor
+    found: _Retrieved, p: Tensor, gram: Tensor, g: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Returns the gradient of the scores [M, n], and dy . r / |r| of each position [n]."""
     to = p @ g.T  # dy . p
     along = (found.beta * to).sum(dim=0)
     ds = found.beta * (to - (gram @ found.beta) * along)  # its sum over m is 0: nothing to subtract
-    nearest = found.scores.argmax(dim=0, keepdim=True)
-    # |z - p|^2 = |z|^2 - 2 z . p + |p|^2, of which |p|^2 is 1 whatever the inputs are.
-    ds.scatter_add_(0, nearest, -2 * dcompactness[None])
     return ds, along
 
 

@@ -65,7 +65,7 @@ def backward(
         )  # fmt: skip
         du = length_backward(dp + parts.sum(dim=1), p, length).contiguous()
         prototype_bwd_z_kernel[grid](
-            dz, dw_parts, z, weight, p, gram, du, lse, dy, dcompactness,
+            dz, dw_parts, z, weight, p, gram, du, lse, length, dy, dcompactness,
             n, c, m, per_split, *at, weight.stride(0), *dy_at, **_options(blocks, z),
         )  # fmt: skip
     return dz, dw_parts.sum(dim=(0, 1)).to(weight.dtype)

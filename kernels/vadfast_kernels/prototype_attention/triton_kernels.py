@@ -32,9 +32,9 @@ def _load(ptr, row, stride, c, N, C):
 
 @triton.jit
 def _retrieve(s, gram, m, M, PRECISION: tl.constexpr):
-    """From scores z . p, each [positions, prototypes]: their softmax over |r|, and r / |r| . p; and which p is nearest."""
+    """From scores z . p, each [positions, prototypes]: their softmax over |r|, r / |r| . p, and which p is nearest."""
     s = tl.where((m < M)[None, :], s, float("-inf"))
-    nearest = m[None, :] == tl.argmax(s, 1)[:, None]
+    nearest = tl.argmax(s, 1)
     beta = tl.exp2((s - tl.max(s, 1)[:, None]) * LOG2E)
     beta = beta / tl.sum(beta, 1)[:, None]
     toward = tl.dot(beta, gram, input_precision=PRECISION)
@@ -44,12 +44,12 @@ def _retrieve(s, gram, m, M, PRECISION: tl.constexpr):
 
 
 @triton.jit
-def _retrieve_backward(s, to, gram, m, M, dcompactness, PRECISION: tl.constexpr):
-    """From z . p and dy . p: the gradient of the scores and beta [positions, prototypes], and dy . r / |r| [positions]."""
+def _retrieve_backward(s, to, gram, m, M, PRECISION: tl.constexpr):
+    """From z . p and dy . p: the gradient of the scores and beta [positions, prototypes], dy . r / |r| and the nearest [positions]."""
     beta, toward, nearest = _retrieve(s, gram, m, M, PRECISION)
     along = tl.sum(beta * to, 1)
     ds = beta * (to - toward * along[:, None])  # its sum over m is 0: nothing to subtract
-    return ds - tl.where(nearest, 2.0 * dcompactness[:, None], 0.0), beta, along
+    return ds, beta, along, nearest
 
 
 @triton.jit
@@ -143,20 +143,17 @@ def prototype_retrieve_kernel(
         z, p = _load(z_ptr, n, z_n, c, N, C), _load(p_ptr, m, C, c, M, C)
         s = tl.dot(z, tl.trans(p), s, input_precision=PRECISION)
     beta, _, nearest = _retrieve(s, gram, m, M, PRECISION)
-    square_of_p = tl.sum(tl.where(m[:, None] == m[None, :], gram, 0.0), 0)
-    compactness = tl.sum(tl.where(nearest, square_of_p[None, :] - 2.0 * s, 0.0), 1)
-    # A NaN in a prototype reaches every position, whichever the nearest is said to be.
-    compactness += tl.sum(square_of_p, 0) * 0.0
+    # 0, or NaN: that of a prototype reaches every position, whichever the nearest is said to be.
+    compactness = tl.sum(beta, 1) * 0.0
     for first_c in range(0, C, BLOCK_K):
         c = first_c + tl.arange(0, BLOCK_K)
         z, p = _load(z_ptr, n, z_n, c, N, C), _load(p_ptr, m, C, c, M, C)
-        compactness += tl.sum(z * z, 1)
+        apart = z - _load(p_ptr, nearest, C, c, M, C)
+        compactness += tl.sum(apart * apart, 1)
         y = tl.dot(beta, p, z, input_precision=PRECISION)
         inside = (n < N)[:, None] & (c < C)[None, :]
         at = (b * N + n[:, None]) * C + c[None, :]
         tl.store(y_ptr + at, y.to(y_ptr.dtype.element_ty), mask=inside)
-    # Not a maximum, which would hide a NaN.
-    compactness = tl.where(compactness < 0.0, 0.0, compactness)
     tl.store(compactness_ptr + b * N + n, compactness, mask=n < N)
 
 
@@ -175,7 +172,7 @@ def prototype_bwd_p_kernel(
     p_ptr += b * M * C
     gram = _load(gram_ptr + b * M * M, m, M, m, M, M)
     dp = tl.zeros((BLOCK_M, BLOCK_C), tl.float32)
-    through_length = tl.zeros((BLOCK_M, BLOCK_M), tl.float32)
+    among = tl.zeros((BLOCK_M, BLOCK_M), tl.float32)  # what prototypes give each other
     for first in range(0, PER_SPLIT, BLOCK_N):
         n = split * PER_SPLIT + first + tl.arange(0, BLOCK_N)
         s = tl.zeros((BLOCK_N, BLOCK_M), tl.float32)
@@ -186,20 +183,24 @@ def prototype_bwd_p_kernel(
             s = tl.dot(_load(z_ptr, n, z_n, c, N, C), p, s, input_precision=PRECISION)
             to = tl.dot(_load(dy_ptr, n, dy_n, c, N, C), p, to, input_precision=PRECISION)
         dt = tl.load(dcompactness_ptr + b * N + n, mask=n < N, other=0.0)
-        ds, beta, along = _retrieve_backward(s, to, gram, m, M, dt, PRECISION)
+        ds, beta, along, nearest = _retrieve_backward(s, to, gram, m, M, PRECISION)
         g = _load(dy_ptr, n, dy_n, own, N, C)
         dp = tl.dot(tl.trans(beta), g, dp, input_precision=PRECISION)
-        z = _load(z_ptr, n, z_n, own, N, C)
-        dp = tl.dot(tl.trans(ds), z, dp, input_precision=PRECISION)
-        weighted = tl.trans(beta * along[:, None])
-        through_length = tl.dot(weighted, beta, through_length, input_precision=PRECISION)
-    dp -= tl.dot(through_length, _load(p_ptr, m, C, own, M, C), input_precision=PRECISION)
+        # ds z = ds (z - p*) + ds p*: the gradient of |z - p*|^2 joins the first, the second is a product of M by M.
+        chosen = tl.where(nearest[:, None] == m[None, :], 1.0, 0.0)
+        among = tl.dot(tl.trans(ds), chosen, among, input_precision=PRECISION)
+        among = tl.dot(tl.trans(beta * -along[:, None]), beta, among, input_precision=PRECISION)
+        apart = _load(z_ptr, n, z_n, own, N, C) - _load(p_ptr, nearest, C, own, M, C)
+        ds -= 2.0 * dt[:, None] * chosen
+        dp = tl.dot(tl.trans(ds), apart, dp, input_precision=PRECISION)
+    dp = tl.dot(among, _load(p_ptr, m, C, own, M, C), dp, input_precision=PRECISION)
     _store_part(dp_ptr, dp, (b * tl.num_programs(0) + split) * M, m, own, M, C)
 
 
 @triton.jit
 def prototype_bwd_z_kernel(
-    dz_ptr, dw_ptr, z_ptr, w_ptr, p_ptr, gram_ptr, du_ptr, lse_ptr, dy_ptr, dcompactness_ptr,
+    dz_ptr, dw_ptr, z_ptr, w_ptr, p_ptr, gram_ptr, du_ptr, lse_ptr, length_ptr, dy_ptr,
+    dcompactness_ptr,
     N, C, M, PER_SPLIT, z_b, z_n, w_m, dy_b, dy_n,
     BLOCK_N: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_M: tl.constexpr,
     PRECISION: tl.constexpr,
@@ -214,6 +215,7 @@ def prototype_bwd_z_kernel(
     gram = _load(gram_ptr + b * M * M, m, M, m, M, M)
     lse = tl.load(lse_ptr + b * M + m, mask=m < M, other=0.0)
     dw = tl.zeros((BLOCK_M, BLOCK_C), tl.float32)
+    sum_of_dscore = tl.zeros((BLOCK_M,), tl.float32)
     for first in range(0, PER_SPLIT, BLOCK_N):
         n = split * PER_SPLIT + first + tl.arange(0, BLOCK_N)
         s = tl.zeros((BLOCK_N, BLOCK_M), tl.float32)
@@ -229,21 +231,25 @@ def prototype_bwd_z_kernel(
             dshare = tl.dot(z, du, dshare, input_precision=PRECISION)
             to = tl.dot(_load(dy_ptr, n, dy_n, c, N, C), p, to, input_precision=PRECISION)
         dt = tl.load(dcompactness_ptr + b * N + n, mask=n < N, other=0.0)
-        ds, _, _ = _retrieve_backward(s, to, gram, m, M, dt, PRECISION)
+        ds, _, _, nearest = _retrieve_backward(s, to, gram, m, M, PRECISION)
         # Outside, a very negative lse would make infinities, and those times 0 NaN.
         live = (n < N)[:, None] & (m < M)[None, :]
         share = tl.where(live, tl.exp2((share - lse[None, :]) * LOG2E), 0.0)
-        dscore = share * dshare  # du . u = 0: nothing to subtract
+        dscore = share * dshare  # du . u = 0 but for round-off
+        sum_of_dscore += tl.sum(dscore, 0)
         own_z = _load(z_ptr, n, z_n, own, N, C)
         dw = tl.dot(tl.trans(dscore), own_z, dw, input_precision=PRECISION)
         for first_c in range(0, BLOCK_C, BLOCK_K):
             c = chunk * BLOCK_C + first_c + tl.arange(0, BLOCK_K)
             g, z = _load(dy_ptr, n, dy_n, c, N, C), _load(z_ptr, n, z_n, c, N, C)
-            dz = g + 2.0 * dt[:, None] * z
+            dz = g + 2.0 * dt[:, None] * (z - _load(p_ptr, nearest, C, c, M, C))
             dz = tl.dot(ds, _load(p_ptr, m, C, c, M, C), dz, input_precision=PRECISION)
             dz = tl.dot(dscore, _load(w_ptr, m, w_m, c, M, C), dz, input_precision=PRECISION)
             dz = tl.dot(share, _load(du_ptr, m, C, c, M, C), dz, input_precision=PRECISION)
             inside = (n < N)[:, None] & (c < C)[None, :]
             at = (b * N + n[:, None]) * C + c[None, :]
             tl.store(dz_ptr + at, dz.to(dz_ptr.dtype.element_ty), mask=inside)
+    # Positions relative to their mean u: that round-off times u is more than what is left of z - u.
+    length = tl.load(length_ptr + b * M + m, mask=m < M, other=0.0)
+    dw -= (sum_of_dscore * length)[:, None] * _load(p_ptr, m, C, own, M, C)
     _store_part(dw_ptr, dw, (b * tl.num_programs(0) + split) * M, m, own, M, C)
