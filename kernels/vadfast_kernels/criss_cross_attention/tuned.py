@@ -33,9 +33,7 @@ def block_sizes(
     if direction == "bwd":
         # 64 positions spilled on every architecture (224 bytes on sm_90): gradients hold two tiles more than the forward.
         side = min(_power_of_2(length), 16 if exact and block_d >= 32 else 32)
-        # Exact tiles of 32 on 4 warps kept 4 or 8 bytes in memory around a loop (sm_80, sm_90).
-        n_warps = 8 if exact and side == 32 else 4
-        return Blocks(side, side, block_d, min(block_c, 32 if exact else 64), n_warps, 2)
+        return Blocks(side, side, block_d, min(block_c, 32 if exact else 64), 4, 2)
     if exact:
         side = min(_power_of_2(length), 32)
         # With two stages 64 x 32 x 256 kept 8 bytes in memory around the loop (sm_90).
