@@ -63,8 +63,15 @@ class MNNEngine:
             shape = (batch, *(int(size) for size in frames.getShape()[1:]))
             interpreter.resizeTensor(frames, shape)
             interpreter.resizeSession(session)
+            found = {n: interpreter.getSessionOutput(session, n).getShape() for n in _OUTPUTS}
         except Exception as error:
             raise BackendError(f"mnn cannot read {model_path}: {error}") from error
+        # An operator that it misreads leaves the shapes behind it undone, and says nothing.
+        for name, size in found.items():
+            if len(size) == 0 or size[0] != batch or min(size) < 1:
+                raise BackendError(
+                    f"mnn misreads {model_path}: {name} must begin with a batch of {batch}, got {list(size)}"
+                )
         return cls(interpreter, session, shape)
 
     def __call__(self, frames: npt.NDArray[np.uint8]) -> Outputs:
