@@ -32,7 +32,7 @@ else the range over them; where kinds differ each is named with its architecture
 | copies | loads to shared memory that run beside the arithmetic (LDGSTS, or TMA) |
 | barriers | places where all warps of a block wait |
 
-Counts are places in the GPU's code, not executions. {atomics}
+Counts are places in the GPU's code, not executions. What is not listed was not compiled for this table. {atomics}
 """
 
 
