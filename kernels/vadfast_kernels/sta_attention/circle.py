@@ -27,17 +27,23 @@ from torch import Tensor
 N_SAMPLES = 64  # of each angle: aliases of harmonics beyond 64 - n are below 1e-60
 
 
-def angles_of(f: Tensor, w: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns the angle of f w + b in the plane of w and b [like f], and the plane's orthonormal basis [D, 2] float64.
+def plane_of(w: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns an orthonormal basis [D, 2] of the plane of w and b, and their coordinates in it [2, 2], both float64.
+
+    In float64: a handful of numbers that cost nothing, and every element's angle rests on them.
+    """
+    return _gram_schmidt(w.double(), b.double())
+
+
+def angles_of(f: Tensor, coordinates: Tensor) -> Tensor:
+    """Returns the angle of f w + b in the plane of w and b [like f], from ``plane_of``'s coordinates.
 
     Where f w + b is 0 it has no direction; the angle is then 0, where the reference has the cosine 0.
     """
-    # In float64: a handful of numbers that cost nothing, and every element's angle rests on them.
-    basis, coordinates = _plane(w.double(), b.double())
     coordinates = coordinates.to(f.dtype)
     x = f * coordinates[0, 0] + coordinates[0, 1]
     y = coordinates[1, 1].expand_as(f)  # w lies on the first axis
-    return torch.atan2(y, x), basis
+    return torch.atan2(y, x)
 
 
 def kernel_of(g: Tensor, n_harmonics: int) -> Tensor:
@@ -79,8 +85,8 @@ def harmonics_for(max_error: float) -> int:
     return next(n for n in range(1, 40) if error_bound(n) <= max_error)
 
 
-def _plane(w: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Gram-Schmidt on (w, b). Where one of them is 0, or they are parallel, an axis is 0: nothing points along it."""
+def _gram_schmidt(w: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """On (w, b). Where one of them is 0, or they are parallel, an axis is 0: nothing points along it."""
     tiny = torch.finfo(w.dtype).tiny
     length = w.norm()
     first = w / length.clamp_min(tiny)

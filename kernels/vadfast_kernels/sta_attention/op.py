@@ -80,12 +80,13 @@ def sta_attention(
         if backend == "reference":
             return reference.sta_attention(f, wq, bq, wk, bk, recurrence=recurrence)
         f = f.contiguous()
+        (plane_q, at_q), (plane_k, at_k) = circle.plane_of(wq, bq), circle.plane_of(wk, bk)
+        g = plane_q.T @ plane_k  # [2, 2]
+        kernel = (_expansion(g, max_error) if max_error else g).to(f.dtype)
+        g = g.to(f.dtype)
         for _ in range(recurrence):
-            theta, plane_q = circle.angles_of(f, wq, bq)
-            phi, plane_k = circle.angles_of(f, wk, bk)
-            g = plane_q.T @ plane_k  # [2, 2]
-            kernel = (_expansion(g, max_error) if max_error else g).to(f.dtype)
-            own = circle.cosine(theta, phi, g.to(f.dtype)).exp()
+            theta, phi = circle.angles_of(f, at_q), circle.angles_of(f, at_k)
+            own = circle.cosine(theta, phi, g).exp()
             mean = torch.ops.vadfast.sta_attention(theta, phi, f, own, kernel, backend)
             f = mean + f
         return f
