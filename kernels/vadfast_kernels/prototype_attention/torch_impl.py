@@ -59,7 +59,7 @@ def backward(
             # ds z = ds (z - p*) + ds p*: the gradient of |z - p*|^2 joins the first, the second is a product of M by M.
             among = ds @ own.T - (found.beta * along) @ found.beta.T
             ds.addcmul_(own, dcompactness[i, part], value=-2)
-            total.addmm_(found.beta, g).addmm_(ds, found.apart).addmm_(among, p[i])
+            total += found.beta @ g + ds @ found.apart + among @ p[i]
         u, du = p[i] * length[i][:, None], length_backward(total, p[i], length[i])
         for part in _chunks(z):
             zc, g, dt = z[i, part].to(dtype), dy[i, part].to(dtype), dcompactness[i, part]
@@ -68,7 +68,7 @@ def backward(
             share = (w @ zc.T - lse[i][:, None]).exp_()  # of a position in each prototype
             dscore = share * (du @ zc.T)  # du . u = 0 but for round-off
             # Positions relative to their mean u: that round-off times u is more than what is left of z - u.
-            dweight.addmm_(dscore, zc).addcmul_(u, dscore.sum(dim=1, keepdim=True), value=-1)
+            dweight += dscore @ zc - dscore.sum(dim=1, keepdim=True) * u
             out = found.apart.mul_(2 * dt[:, None]).add_(g)
             out.addmm_(ds.T, p[i]).addmm_(dscore.T, w)
             dz[i, part] = out.addmm_(share.T, du)
@@ -118,7 +118,8 @@ def _summed(z: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
         new = torch.maximum(top, s.amax(dim=1, keepdim=True))
         share, keep = s.sub_(new).exp_(), (top - new).exp_()
         total = total * keep + share.sum(dim=1, keepdim=True)
-        u = u.mul_(keep).addmm_(share, zc)
+        # Not addmm_: with two threads it added position by position to the sum so far, and lost two digits over 65,536.
+        u = u.mul_(keep).add_(share @ zc)
         top = new
     return u / total, (top + total.log()).squeeze(1)
 
