@@ -8,6 +8,7 @@ from vadfast_kernels._op import BackendError, Verdict
 # Operator -> the module that holds the function of the same name.
 OPERATORS = {
     "attention_loss": "vadfast_kernels.attention_loss.op",
+    "attention_map": "vadfast_kernels.attention_map.op",
     "cluster_distance": "vadfast_kernels.cluster_distance.op",
     "criss_cross_attention": "vadfast_kernels.criss_cross_attention.op",
     "mutual_cosine_embedding": "vadfast_kernels.mutual_cosine_embedding.op",

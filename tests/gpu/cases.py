@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from vadfast_kernels._op import INTERPRETED
 from vadfast_kernels.attention_loss.reference import attention_loss
+from vadfast_kernels.attention_map.reference import attention_map
 from vadfast_kernels.criss_cross_attention.reference import criss_cross_attention
 from vadfast_kernels.prototype_attention.reference import prototype_attention
 from vadfast_kernels.sta_attention.reference import sta_attention
@@ -19,6 +20,7 @@ from bench.shapes import Shape
 from tests.ops.inputs import (
     DTYPES,
     attention_loss_inputs,
+    attention_map_inputs,
     criss_cross_inputs,
     near_prototype_inputs,
     sta_inputs,
@@ -27,6 +29,7 @@ from tests.ops.inputs import (
 
 _EAGER = {
     "attention_loss": attention_loss,
+    "attention_map": attention_map,
     "criss_cross_attention": criss_cross_attention,
     "prototype_attention": prototype_attention,
     "sta_attention": sta_attention,
@@ -50,6 +53,7 @@ def _prototype_inputs(shape: tuple[int, ...], dtype: torch.dtype) -> list[Tensor
 
 _INPUTS: dict[str, Callable[[tuple[int, ...], torch.dtype], list[Tensor]]] = {
     "attention_loss": attention_loss_inputs,
+    "attention_map": attention_map_inputs,
     "criss_cross_attention": _criss_cross_inputs,
     "prototype_attention": _prototype_inputs,
     "sta_attention": sta_inputs,
@@ -110,6 +114,11 @@ def _attention_loss(shape: Shape) -> Case:
     return Case("attention_loss", (s["B"], 3, s["H"], s["W"], 1), {"edge": "tf"}, n_trained=1)
 
 
+def _attention_map(shape: Shape) -> Case:
+    s = shrunk(shape)
+    return Case("attention_map", (s["B"], 5, 3, s["H"], s["W"]), n_trained=0)
+
+
 _STA = (
     *shapes.STA,
     Shape("wide", {"B": 1, "N": 32, "C": 4096, "D": 10}, "twice I3D-ResNet50: STA's largest"),
@@ -120,6 +129,7 @@ REAL = (
     *map(_variance, shapes.VARIANCE),
     *map(_prototype, shapes.PROTOTYPE),
     *map(_attention_loss, shapes.ADL_LOSS),
+    *map(_attention_map, shapes.ADL_LOSS),
 )
 SMALL = (
     Case("criss_cross_attention", (2, 5, 7, 11, 13)),
@@ -131,4 +141,5 @@ SMALL = (
     Case("prototype_attention", (1, 18, 17, 17)),
     Case("attention_loss", (1, 2, 9, 130, 1), {"edge": "drop"}, n_trained=1),
     Case("attention_loss", (2, 1, 5, 7, 1), {"edge": "tf"}, n_trained=1),
+    Case("attention_map", (2, 3, 1, 9, 130), n_trained=0),
 )

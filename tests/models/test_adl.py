@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from vadfast_kernels.attention_map.rank_pooling import rank_pooling_weights
 
 from vadfast.models import adl
 from vadfast.models.flow import load_flow, lucas_kanade
@@ -32,7 +33,7 @@ def test_rank_pooling_weights_equal_the_sum_over_pairs(n_frames: int) -> None:
     # V_t is the mean of the first t frames; M = sum over t1 > t2 of (V_t1 - V_t2) (paper eq. 2-5).
     means = np.tril(np.ones((n_frames, n_frames))) / np.arange(1, n_frames + 1)[:, None]
     pooled = sum(means[i] - means[j] for i in range(n_frames) for j in range(i))
-    np.testing.assert_allclose(adl.rank_pooling_weights(n_frames).numpy(), pooled, atol=1e-12)
+    np.testing.assert_allclose(rank_pooling_weights(n_frames).numpy(), pooled, atol=1e-12)
 
 
 def test_the_map_ignores_affine_changes_of_intensity() -> None:

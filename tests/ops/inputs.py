@@ -66,6 +66,15 @@ def attention_loss_inputs(
     return [x.to(dtype) for x in (predicted, target, attention)]
 
 
+def attention_map_inputs(
+    shape: tuple[int, ...], dtype: torch.dtype = torch.float32, seed: int = 0
+) -> list[Tensor]:
+    """The clip for (B, T, C, H, W), in [-1, 1] or uint8."""
+    generator = torch.Generator().manual_seed(seed)
+    frames = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
+    return [frames if dtype == torch.uint8 else (frames / 127.5 - 1).to(dtype)]
+
+
 def sta_inputs(
     shape: tuple[int, ...], dtype: torch.dtype = torch.float32, seed: int = 0, d: int = 10
 ) -> list[Tensor]:

@@ -45,7 +45,8 @@ def values_and_gradients(
         torch.linspace(-1, 1, r.numel(), dtype=torch.float64, device=r.device).view(r.shape).to(r)
         for r in trained
     ]
-    return [r.detach() for r in results], list(torch.autograd.grad(trained, leaves, above))
+    grads = torch.autograd.grad(trained, leaves, above) if leaves else ()
+    return [r.detach() for r in results], list(grads)
 
 
 def gradients(function: Callable[..., Any], inputs: Sequence[Tensor]) -> list[Tensor]:

@@ -18,6 +18,7 @@ import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
+from vadfast_kernels.attention_map.rank_pooling import LEAST_CONTRAST, rank_pooling_weights
 
 from vadfast.config import Config
 from vadfast.models.prediction import cells, channels_first, decibels
@@ -99,22 +100,6 @@ class Discriminator(nn.Module):
 # ------------------------------------------------------------------------------------------------ attention
 
 
-def rank_pooling_weights(n_frames: int) -> Tensor:
-    """Weights of approximate rank pooling (paper eq. 6; Bilen et al. 2016), float64 [T].
-
-        alpha(t) = 2 (T - t + 1) - (T + 1) (H_T - H_{t-1}),   H_t = sum_{i <= t} 1 / i
-
-    They sum to zero, which makes the attention map blind to any affine change of intensity.
-
-    >>> rank_pooling_weights(5)
-    tensor([-3.7000,  0.3000,  1.3000,  1.3000,  0.8000], dtype=torch.float64)
-    """
-    t = torch.arange(1, n_frames + 1, dtype=torch.float64)
-    harmonic = torch.cumsum(1 / t, dim=0)
-    before = harmonic - 1 / t  # H_{t-1}
-    return 2 * (n_frames - t + 1) - (n_frames + 1) * (harmonic[-1] - before)
-
-
 def attention_map(frames: Tensor, *, background: float = 0.1) -> Tensor:
     """The attention map of each clip (paper eq. 1-7), without gradient.
 
@@ -140,7 +125,7 @@ def attention_map(frames: Tensor, *, background: float = 0.1) -> Tensor:
 def normalise_attention(m: Tensor, weight_sum: Tensor, *, background: float) -> Tensor:
     """Turns pooled frames M [B, C, H, W] into A (eq. 7); ``weight_sum`` is sum |alpha|, which scales the static-clip guard."""
     spread = m.amax(dim=(1, 2, 3), keepdim=True) - m.amin(dim=(1, 2, 3), keepdim=True)
-    eps = 0.02 * weight_sum / 2
+    eps = LEAST_CONTRAST * weight_sum / 2
     return (m.abs() / spread.clamp_min(eps)).clamp_max(1) + background
 
 

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
+from vadfast_kernels.attention_map.rank_pooling import rank_pooling_weights
 
 from vadfast.data.datasets import Video
 from vadfast.data.store import FrameStore
@@ -39,7 +40,7 @@ def _film_map(store: FrameStore, video: int, end: int) -> Tensor:
     """A of a whole film (T = its length), summed frame by frame so that no film needs to fit into memory."""
     first = int(store.offsets[video])
     last = first + end
-    alpha = adl.rank_pooling_weights(last - first)
+    alpha = rank_pooling_weights(last - first)
     pooled = np.zeros(store.frames.shape[1:], np.float64)
     for weight, frame in zip(alpha.tolist(), store.frames[first:last], strict=True):
         pooled += weight * (frame / 127.5 - 1)

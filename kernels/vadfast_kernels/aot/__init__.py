@@ -28,6 +28,7 @@ def distinct(builds: Iterable[Build]) -> Iterator[Build]:
 def builds() -> Iterator[Build]:
     """Yields every kernel in every configuration that ``bench/shapes.py`` and the tests reach."""
     from vadfast_kernels.attention_loss.builds import builds as attention_loss
+    from vadfast_kernels.attention_map.builds import builds as attention_map
     from vadfast_kernels.criss_cross_attention.builds import builds as criss_cross_attention
     from vadfast_kernels.patch_max_loss.builds import builds as patch_max_loss
     from vadfast_kernels.prototype_attention.builds import builds as prototype_attention
@@ -35,6 +36,7 @@ def builds() -> Iterator[Build]:
     from vadfast_kernels.variance_attention.builds import builds as variance_attention
 
     yield from attention_loss()
+    yield from attention_map()
     yield from criss_cross_attention()
     yield from patch_max_loss()
     yield from prototype_attention()
