@@ -264,8 +264,22 @@ def test_opcheck(backend: str, strided: bool, trained: bool) -> None:
     if strided:
         inputs = [x.to(memory_format=torch.channels_last) for x in inputs]
     inputs[0].requires_grad_(trained)
-    torch.library.opcheck(_forward, (*inputs, 0.7, 1.3, "tf", backend))
+    torch.library.opcheck(_forward, (*inputs, 0.7, 1.3, "tf", trained, backend))
     torch.library.opcheck(_backward, (inputs[0].detach(), torch.tensor(2.0)))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("edge", EDGES)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_the_loss_alone_is_the_same_without_a_gradient_beside_it(
+    shape: tuple[int, ...], edge: str, backend: str
+) -> None:
+    p, g, a = attention_loss_inputs(shape)
+    beside = ops.attention_loss(p.requires_grad_(), g, a, edge=edge, backend=backend)
+    with torch.no_grad():
+        alone = ops.attention_loss(p, g, a, edge=edge, backend=backend)
+    torch.testing.assert_close(tuple(alone), tuple(x.detach() for x in beside), rtol=3e-7, atol=0)
+    assert not any(x.requires_grad for x in alone)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -23,7 +23,6 @@ def builds() -> Iterator[Build]:
                 p, g, a = like(dtype=predicted), like(dtype=constant), like(dtype=constant)
                 size = "x".join(map(str, shape))
                 where = f"{size} {DTYPES[predicted]}/{DTYPES[constant]} {layout}"
-                for edge in ("drop", "tf"):
-                    yield from recorded(
-                        where, partial(triton_impl.forward, p, g, a, 1.0, 1.0, edge)
-                    )
+                for edge, differentiable in (("drop", True), ("tf", True), ("drop", False)):
+                    launch = partial(triton_impl.forward, p, g, a, 1.0, 1.0, edge, differentiable)
+                    yield from recorded(where, launch)

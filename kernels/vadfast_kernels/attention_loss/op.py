@@ -80,8 +80,9 @@ def attention_loss(
     if edge not in EDGES:
         raise ValueError(f"{_NAME}: edge must be one of {', '.join(EDGES)}, got {edge!r}")
     _check(predicted, target, attention)
+    differentiable = predicted.requires_grad and torch.is_grad_enabled()
     loss, content, gradient, _ = torch.ops.vadfast.attention_loss(
-        predicted, target, attention, content_weight, gradient_weight, edge, backend
+        predicted, target, attention, content_weight, gradient_weight, edge, differentiable, backend
     )
     return AttentionLoss(loss, content, gradient)
 
@@ -137,24 +138,26 @@ OPERATOR = Operator(
 @torch.library.custom_op("vadfast::attention_loss", mutates_args=())
 def _forward(
     predicted: Tensor, target: Tensor, attention: Tensor,
-    content_weight: float, gradient_weight: float, edge: str, backend: str,
+    content_weight: float, gradient_weight: float, edge: str, differentiable: bool, backend: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    """Returns the loss, its two terms and N times its gradient."""
+    """Returns the loss, its two terms and N times its gradient, which is empty where nobody will ask for it."""
     implementation = OPERATOR.implementation(backend, predicted, target, attention)
     loss, content, gradient, unscaled = implementation.forward(
-        predicted, target, attention.expand_as(predicted), content_weight, gradient_weight, edge
-    )
+        predicted, target, attention.expand_as(predicted), content_weight, gradient_weight, edge,
+        differentiable,
+    )  # fmt: skip
     return loss, content, gradient, unscaled
 
 
 @_forward.register_fake
 def _(
     predicted: Tensor, target: Tensor, attention: Tensor,
-    content_weight: float, gradient_weight: float, edge: str, backend: str,
+    content_weight: float, gradient_weight: float, edge: str, differentiable: bool, backend: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     dtype = wide(predicted, target, attention)
     loss, content, gradient = (predicted.new_empty((), dtype=dtype) for _ in range(3))
-    return loss, content, gradient, torch.empty_like(predicted)
+    unscaled = torch.empty_like(predicted) if differentiable else predicted.new_empty(0)
+    return loss, content, gradient, unscaled
 
 
 # An op of its own, because one without a derivative refuses a second one; a multiplication would answer 0.
@@ -178,7 +181,7 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]
 
 def _differentiate(ctx: Any, dloss: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
     dpredicted = torch.ops.vadfast.attention_loss_backward(*ctx.saved_tensors, dloss)
-    return dpredicted, None, None, None, None, None, None
+    return dpredicted, *[None] * 7
 
 
 _forward.register_autograd(_differentiate, setup_context=_setup_context)

@@ -15,16 +15,21 @@ _PART_BYTES = 2 << 20  # of one tensor: the last cache holds the eight that are 
 
 
 def forward(
-    p: Tensor, g: Tensor, a: Tensor, content_weight: float, gradient_weight: float, edge: str
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Returns the loss, its two terms and, like p, N times its gradient; p, g and a are [B, C, H, W]."""
+    p: Tensor, g: Tensor, a: Tensor, content_weight: float, gradient_weight: float, edge: str,
+    differentiable: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    """Returns the loss, its two terms and, like p where ``differentiable``, N times its gradient; p, g and a are [B, C, H, W]."""
     dtype = wide(p, g, a)
-    unscaled = torch.empty_like(p)
+    unscaled = torch.empty_like(p) if differentiable else p.new_empty(0)
     squares: list[Tensor] = []
     pairs: list[Tensor] = []
     for part in _parts(p, dtype):
         x, y, weight = (z[part].to(dtype) for z in (p, g, a))  # [b, c, H, W]
         error = (x - y).mul_(weight)
+        if not differentiable:
+            squares.append(error.square_().sum())
+            pairs += [_pair_losses(x, y, weight, axis, edge) for axis in (2, 3)]
+            continue
         squares.append(error.square().sum())
         grad = error.mul_(weight).mul_(2 * content_weight)
         for axis in (2, 3):
@@ -35,6 +40,17 @@ def forward(
     )
     loss = content_weight * content + gradient_weight * gradient
     return loss.to(dtype), content.to(dtype), gradient.to(dtype), unscaled
+
+
+def _pair_losses(x: Tensor, y: Tensor, weight: Tensor, axis: int, edge: str) -> Tensor:
+    """The sum of weight ||dp| - |dg|| over all pairs along ``axis``."""
+    last = x.shape[axis] - 1
+    excess = x.diff(dim=axis).abs_().sub_(y.diff(dim=axis).abs_()).abs_()
+    value = excess.mul_(weight.narrow(axis, 0, last)).sum()
+    if edge == "tf":
+        x, y, weight = (z.narrow(axis, last, 1) for z in (x, y, weight))
+        value = value + (x.abs() - y.abs()).abs_().mul_(weight).sum()
+    return value
 
 
 def _add_pairs(

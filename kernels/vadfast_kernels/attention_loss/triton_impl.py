@@ -47,6 +47,7 @@ def _attention_loss_fwd_kernel(
     grad_ptr, partial_ptr, p_ptr, g_ptr, a_ptr, C, H, W, content_weight, gradient_weight, scale,
     grad_b, grad_c, grad_h, grad_w, p_b, p_c, p_h, p_w, g_b, g_c, g_h, g_w, a_b, a_c, a_h, a_w,
     BLOCK_H: tl.constexpr, BLOCK_W: tl.constexpr, TF_EDGE: tl.constexpr,
+    DIFFERENTIABLE: tl.constexpr,
 ):  # fmt: skip
     """One tile of one plane: ``scale`` times its part of either term, and the unscaled gradient of the loss."""
     program = tl.program_id(0)
@@ -72,30 +73,34 @@ def _attention_loss_fwd_kernel(
     )
 
     error = a * (p - g)
-    grad = 2.0 * content_weight * a * error + gradient_weight * (grad_x + grad_y)
     tl.store(partial_ptr + program, tl.sum(error * error) * scale)
     tl.store(partial_ptr + tl.num_programs(0) + program, tl.sum(loss_x + loss_y) * scale)
-    grad_at = grad_ptr + b * grad_b + c * grad_c + y * grad_h + x * grad_w
-    tl.store(grad_at, grad.to(grad_ptr.dtype.element_ty), mask=inside)
+    if DIFFERENTIABLE:
+        grad = 2.0 * content_weight * a * error + gradient_weight * (grad_x + grad_y)
+        grad_at = grad_ptr + b * grad_b + c * grad_c + y * grad_h + x * grad_w
+        tl.store(grad_at, grad.to(grad_ptr.dtype.element_ty), mask=inside)
 
 
 def forward(
-    p: Tensor, g: Tensor, a: Tensor, content_weight: float, gradient_weight: float, edge: str
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Returns the loss, its two terms and, like p, N times its gradient; p, g and a are [B, C, H, W]."""
+    p: Tensor, g: Tensor, a: Tensor, content_weight: float, gradient_weight: float, edge: str,
+    differentiable: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    """Returns the loss, its two terms and, like p where ``differentiable``, N times its gradient; p, g and a are [B, C, H, W]."""
     b, c, h, w = p.shape
     blocks = block_sizes(h, w)
     n_programs = b * c * triton.cdiv(h, blocks.height) * triton.cdiv(w, blocks.width)
     # The interpreter cuts bfloat16 where a GPU rounds.
-    unscaled = torch.empty_like(p, dtype=torch.float32 if INTERPRETED else p.dtype)
+    grad_dtype = torch.float32 if INTERPRETED else p.dtype
+    unscaled = torch.empty_like(p if differentiable else p[:0], dtype=grad_dtype)
     partial = torch.empty(2, n_programs, dtype=torch.float32, device=p.device)
     with torch.cuda.device_of(p):  # which need not be the current one
         _attention_loss_fwd_kernel[(n_programs,)](
             unscaled, partial, p, g, a, c, h, w, content_weight, gradient_weight, 1 / p.numel(),
             *unscaled.stride(), *p.stride(), *g.stride(), *a.stride(),
             BLOCK_H=blocks.height, BLOCK_W=blocks.width, TF_EDGE=edge == "tf",
-            num_warps=blocks.n_warps,
+            DIFFERENTIABLE=differentiable, num_warps=blocks.n_warps,
         )  # fmt: skip
     content, gradient = partial.sum(dim=1, dtype=torch.float64).unbind()
     loss = content_weight * content + gradient_weight * gradient
-    return loss.float(), content.float(), gradient.float(), unscaled.to(p.dtype)
+    unscaled = unscaled.to(p.dtype) if differentiable else p.new_empty(0)
+    return loss.float(), content.float(), gradient.float(), unscaled
