@@ -6,6 +6,7 @@ gradient still needs.
 
 import torch
 from torch import Tensor, nn
+from vadfast_kernels import ops
 
 from vadfast.models import adl
 from vadfast.models.flow import load_flow
@@ -37,8 +38,11 @@ class ADLTraining:
 
     def step(self, frames: Tensor, map_index: Tensor, number: int) -> dict[str, Tensor]:
         """Trains on clips uint8 [B, T, H, W, 3]; step ``number`` of all sets rate and warm-up. Returns the losses."""
-        clip = adl.normalise(frames.to(self._device))  # [B, T, 3, H, W]
-        target, attention = clip[:, -1], self._attention(clip, map_index)
+        frames = frames.to(self._device)
+        attention = self._attention(frames, map_index)
+        clip = adl.normalise(frames)  # [B, T, 3, H, W]
+        # Read several times, beside a prediction whose channels come first.
+        target = clip[:, -1].contiguous()
         with torch.autocast(
             self._device.type, torch.bfloat16, enabled=self.config.precision == "bf16"
         ):
@@ -81,13 +85,16 @@ class ADLTraining:
             self._discriminator.load_state_dict(state["discriminator"])
             self._d_optimizer.load_state_dict(state["d_optimizer"])
 
-    def _attention(self, clip: Tensor, map_index: Tensor) -> Tensor:
+    def _attention(self, frames: Tensor, map_index: Tensor) -> Tensor:
+        """A of uint8 clips [B, T, H, W, 3], with one channel or three."""
         options = self._options
+        clip = frames.permute(0, 1, 4, 2, 3)
         if options.attention == "none":
-            return clip.new_ones(())
+            return clip.new_ones((), dtype=torch.float32).expand_as(clip[:, 0, :1])
         if self._maps is not None:
             return self._maps[map_index.to(self._device)].float() + options.background
-        return adl.attention_map(clip, background=options.background)
+        attention: Tensor = ops.attention_map(clip, background=options.background)
+        return attention
 
     def _gradient_weight(self, number: int) -> float:
         warmup = self._options.gradient_warmup
@@ -102,14 +109,15 @@ class ADLTraining:
         gradient_weight: float,
     ) -> tuple[dict[str, Tensor], Tensor]:
         options = self._options
-        content = adl.content_loss(predicted, target, attention)
-        gradient = adl.gradient_loss(
-            predicted, target, attention.expand_as(predicted), edge=options.gradient_edge
-        )
+        content_scale = gradient_scale = 1.0
         if options.normalise_attention:
-            content, gradient = content / attention.square().mean(), gradient / attention.mean()
-        losses = {"content": content, "gradient": gradient}
-        total = options.content_weight * content + gradient_weight * gradient
+            content_scale = attention.square().mean().reciprocal().item()
+            gradient_scale = attention.mean().reciprocal().item()
+        total, content, gradient = ops.attention_loss(
+            predicted, target, attention, content_weight=options.content_weight * content_scale,
+            gradient_weight=gradient_weight * gradient_scale, edge=options.gradient_edge,
+        )  # fmt: skip
+        losses = {"content": content * content_scale, "gradient": gradient * gradient_scale}
         if self._discriminator is not None:
             # The generator's pass must not leave gradients in the discriminator.
             _set_trainable(self._discriminator, False)
