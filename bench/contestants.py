@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from vadfast_kernels import ops
 from vadfast_kernels.attention_loss import reference as attention_loss
+from vadfast_kernels.attention_map import reference as attention_map
 
 from bench import shapes
 from bench.cost import Cost
@@ -42,6 +43,11 @@ def _prototype_inputs(shape: Shape, generator: torch.Generator) -> tuple[Tensor,
     return torch.nn.functional.normalize(z, dim=-1), torch.randn(
         s["M"], s["C"], generator=generator
     )
+
+
+def _adl_map_inputs(shape: Shape, generator: torch.Generator) -> tuple[Tensor, ...]:
+    s = shape.sizes
+    return (torch.rand(s["B"], 5, 3, s["H"], s["W"], generator=generator) * 2 - 1,)
 
 
 def _adl_loss_inputs(shape: Shape, generator: torch.Generator) -> tuple[Tensor, ...]:
@@ -145,6 +151,11 @@ def _prototype_cost(s: Shape) -> Cost:
     return Cost(2 * 4 * elements * s["M"] / 1e9, 4 * 2 * elements / 1e6)
 
 
+def _adl_map_cost(s: Shape) -> Cost:
+    frame = s["B"] * 3 * s["H"] * s["W"]
+    return Cost(frame * 13 / 1e9, 4 * frame * 6 / 1e6)
+
+
 def _adl_loss_cost(s: Shape) -> Cost:
     frame = s["B"] * 3 * s["H"] * s["W"]
     return Cost(frame * 20 / 1e9, 4 * frame * 3 / 1e6)
@@ -194,6 +205,11 @@ PROTOTYPE = Operator(
     },
     _prototype_cost,
 )
+ADL_MAP = Operator(
+    _adl_map_inputs,
+    {"eager": attention_map.attention_map, "vadfast": ops.attention_map},
+    _adl_map_cost,
+)
 ADL_LOSS = Operator(
     _adl_loss_inputs, {"eager": adl_loss, "vadfast": fused_adl_loss}, _adl_loss_cost
 )
@@ -240,6 +256,7 @@ CASES = {
     "sta attention": Measured(STA, shapes.STA, in_half=False),
     "variance attention": Measured(VARIANCE, shapes.VARIANCE),
     "prototype attention": Measured(PROTOTYPE, shapes.PROTOTYPE),
+    "attention map": Measured(ADL_MAP, shapes.ADL_LOSS, backward=False, in_half=False),
     "attention loss": Measured(ADL_LOSS, shapes.ADL_LOSS),
     "cluster distance": Measured(CLUSTER, shapes.CLUSTER),
     "patch max loss": Measured(PATCH_MAX, shapes.PATCH_MAX),
