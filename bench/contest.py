@@ -77,7 +77,8 @@ class Target:
 
     def words(self, reference: str) -> str:
         """How rows say it."""
-        return f">= {self.at_least:g}x {reference}, not slower than {' or '.join(self.rivals)}"
+        rivals = f", not slower than {' or '.join(self.rivals)}" if self.rivals else ""
+        return f">= {self.at_least:g}x {reference}{rivals}"
 
     def judge(self, name: str, reference: str, timings: Mapping[str, Timing]) -> dict[str, Any]:
         """Returns the ``target``, ``met`` and ``note`` of the provider's row."""
