@@ -70,15 +70,19 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A provider must be ``at_least`` times as fast as the reference, and not slower than any of ``rivals`` beyond the noise."""
+    """A provider must be ``at_least`` times as fast as the reference, and not slower than any of ``rivals`` beyond the noise.
+
+    ``at_least`` 0: only the rivals count.
+    """
 
     at_least: float
     rivals: tuple[str, ...]
 
     def words(self, reference: str) -> str:
         """How rows say it."""
-        rivals = f", not slower than {' or '.join(self.rivals)}" if self.rivals else ""
-        return f">= {self.at_least:g}x {reference}{rivals}"
+        rivals = f"not slower than {' or '.join(self.rivals)}" if self.rivals else ""
+        factor = f">= {self.at_least:g}x {reference}" if self.at_least else ""
+        return ", ".join(filter(None, (factor, rivals)))
 
     def judge(self, name: str, reference: str, timings: Mapping[str, Timing]) -> dict[str, Any]:
         """Returns the ``target``, ``met`` and ``note`` of the provider's row."""

@@ -7,7 +7,7 @@ from itertools import product
 
 import torch
 
-from bench.contest import Field, Target, contest
+from bench.contest import Field, contest
 from bench.contestants import CASES
 from bench.device import device, is_tiny
 from bench.operators import DTYPE_NAMES, open_operator, provider_call
@@ -24,7 +24,8 @@ def call_of(
 def _case(
     name: str, shape: Shape, dtype: torch.dtype, *, backward: bool, long: bool
 ) -> Callable[..., None]:
-    operator, at_least = CASES[name].operator, CASES[name].at_least
+    measured = CASES[name]
+    operator = measured.operator
     direction = "forward and backward" if backward else "forward"
     precision = "" if dtype == torch.float32 else f", {DTYPE_NAMES[dtype]}"
 
@@ -37,9 +38,7 @@ def _case(
         shape=shape.words,
         reference=operator.names[0],
         providers=operator.names,
-        targets={"vadfast": Target(1.0 if backward else at_least.get(shape.name, 1.0), ())}
-        if "vadfast" in operator.providers
-        else {},
+        targets=measured.targets(shape, backward=backward),
         device=lambda: device().type,
         long=long,
     )(open_)
