@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 from vadfast_kernels import ops
 from vadfast_kernels.attention_loss import reference as attention_loss
 from vadfast_kernels.attention_map import reference as attention_map
@@ -41,9 +42,7 @@ def _variance_inputs(shape: Shape, generator: torch.Generator) -> tuple[Any, ...
 def _prototype_inputs(shape: Shape, generator: torch.Generator) -> tuple[Tensor, ...]:
     s = shape.sizes
     z = torch.randn(s["B"], s["N"], s["C"], generator=generator)
-    return torch.nn.functional.normalize(z, dim=-1), torch.randn(
-        s["M"], s["C"], generator=generator
-    )
+    return normalize(z, dim=-1), torch.randn(s["M"], s["C"], generator=generator)
 
 
 def _adl_map_inputs(shape: Shape, generator: torch.Generator) -> tuple[Tensor, ...]:
@@ -84,8 +83,9 @@ def fused_adl_loss(
 def _cluster_inputs(shape: Shape, generator: torch.Generator) -> tuple[Tensor, ...]:
     s = shape.sizes
     codes = torch.randn(s["B"], s["C"], s["N"], generator=generator)  # a map: channels first
-    normalised = torch.nn.functional.normalize(codes, dim=1).mT
-    return normalised, torch.randn(s["K"], s["C"], generator=generator)
+    centres = torch.randn(s["K"], s["C"], generator=generator)
+    # Codes have length 1, and centres are means of them.
+    return normalize(codes, dim=1).mT, 0.9 * normalize(centres, dim=1)
 
 
 def _patch_max_inputs(shape: Shape, generator: torch.Generator) -> tuple[Any, ...]:

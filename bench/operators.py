@@ -93,7 +93,9 @@ def open_operator(
         measurable = name in operator.providers or device().type == "cuda"
         peak = partial(_peak, call, factory, (name, shape, backward, dtype)) if measurable else None
         providers[name] = Provider(call, dtype=DTYPE_NAMES[dtype], peak_mb=peak)
-    bound = 2 * error(_call(first, [inputs], backward=backward)(0)) + _FLOOR
+    # The tolerance rule of the tests: gradients may be off by three times what eager's are.
+    factor = 3 if backward else 2
+    bound = factor * error(_call(first, [inputs], backward=backward)(0)) + _FLOOR
 
     def check(_: str, results: Sequence[Tensor]) -> Check:
         return Check(error(results), bound, "of the largest value")

@@ -68,11 +68,18 @@ def features(t: Tensor, n_harmonics: int, *, dim: int = -1) -> Tensor:
     By the addition theorem: two sines and cosines in all, and an error of a few units in the last place at n = 9.
     """
     c, s = t.cos(), t.sin()
-    harmonics = [torch.ones_like(t), c, s]
-    for _ in range(1, n_harmonics):
-        cosine_, sine = harmonics[-2:]
-        harmonics += [cosine_ * c - sine * s, sine * c + cosine_ * s]
-    return torch.stack(harmonics[: 2 * n_harmonics + 1], dim=dim)
+    shape = list(t.shape)
+    shape.insert(dim % (t.dim() + 1), 2 * n_harmonics + 1)
+    psi = t.new_empty(shape)  # written in place: a list of harmonics would be as large again
+    each = psi.unbind(dim)
+    each[0].fill_(1)
+    each[1].copy_(c)
+    each[2].copy_(s)
+    for m in range(3, 2 * n_harmonics + 1, 2):
+        cosine_, sine = each[m - 2], each[m - 1]
+        each[m].copy_(cosine_ * c - sine * s)
+        each[m + 1].copy_(sine * c + cosine_ * s)
+    return psi
 
 
 def error_bound(n_harmonics: int) -> float:
