@@ -134,7 +134,7 @@ def open_engines(network: shapes.Network, stack: ExitStack) -> Field:
                     else backend.build(workshop, precision, 1)
                 )
             except BackendError as error:
-                refused[name] = str(error)
+                refused[name] = str(error).replace(f"{folder}/", "")
                 continue
             stack.callback(engine.close)
             providers[name] = Provider(_caller(engine, windows), dtype=precision)

@@ -12,6 +12,7 @@ from vadfast_kernels.sta_attention.circle import features
 
 # Of features at a time: what stays in a CPU's cache, and what keeps a GPU busy.
 _CHUNK_BYTES = {"cpu": 8 << 20, "cuda": 256 << 20}
+_ROWS = 4
 
 
 def forward(theta: Tensor, phi: Tensor, f: Tensor, own: Tensor, kernel: Tensor) -> Tensor:
@@ -89,8 +90,13 @@ def _features(t: Tensor, kernel: Tensor) -> Tensor:
 def _scatter(psi: Tensor, sources: Tensor) -> tuple[Tensor, Tensor]:
     """Sums psi x source over each row [B, N, F, 2] and over each column [B, 2, F, C]."""
     rows = psi @ sources.mT
-    columns = [(psi * sources[:, :, s, None]).sum(dim=1) for s in range(2)]
-    return rows, torch.stack(columns, dim=1)
+    b, n, _, c = psi.shape
+    columns = psi.new_zeros((b, 2, psi.shape[2], c))
+    # Some rows at a time: the product of all would be as large as the features themselves.
+    for i in range(0, n, _ROWS):
+        for s in range(2):
+            columns[:, s] += (psi[:, i : i + _ROWS] * sources[:, i : i + _ROWS, s, None]).sum(dim=1)
+    return rows, columns
 
 
 def _gather(psi: Tensor, sums: tuple[Tensor, Tensor], kernel: Tensor) -> Tensor:
@@ -99,7 +105,8 @@ def _gather(psi: Tensor, sums: tuple[Tensor, Tensor], kernel: Tensor) -> Tensor:
     out = (kernel @ rows).mT @ psi  # [B, N, 2, C]
     columns = kernel @ columns  # [B, 2, F, C]
     for s in range(2):
-        out[:, :, s] += (psi * columns[:, s, None]).sum(dim=2)
+        for f in range(psi.shape[2]):
+            out[:, :, s].addcmul_(psi[:, :, f], columns[:, s, None, f])
     return out
 
 
