@@ -19,8 +19,8 @@ import sys
 
 class Absent:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("pydantic", "tomli_w", "av", "MNN", "openvino", "onnxruntime", "cv2", "safetensors"):
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        if name.partition(".")[0] in ("tomli_w", "av", "MNN", "openvino", "onnxruntime", "cv2", "safetensors"{more}):
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 
 sys.meta_path.insert(0, Absent())
 """
@@ -58,16 +58,18 @@ def test_a_dry_run_goes_through_every_stage(tmp_path: Path) -> None:
 
 @pytest.mark.e2e
 def test_what_is_not_installed_is_skipped_and_said(tmp_path: Path) -> None:
-    (tmp_path / "sitecustomize.py").write_text(BARE)
+    (tmp_path / "sitecustomize.py").write_text(BARE.format(more=""))
     stages = ("--stage", "machine", "--stage", "training", "--stage", "engines")
     done = _run("--dry-run", *stages, out=tmp_path / "out", PYTHONPATH=str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
     verdicts = (tmp_path / "out" / "verdicts.tsv").read_text().splitlines()
     assert [line.split("\t")[:2] for line in verdicts] == [
         ["machine", "passed"],
-        ["training", "skipped: pydantic is not installed"],
-        ["engines", "skipped: pydantic is not installed"],
+        ["training", "skipped: tomli_w is not installed"],
+        ["engines", "skipped: tomli_w is not installed"],
     ]
+    # Newer versions of typer run with pydantic alone, so the command cannot be tried without it; its suites can be read.
+    (tmp_path / "sitecustomize.py").write_text(BARE.format(more=', "pydantic"'))
     environment = os.environ | {"PYTHONPATH": f"{tmp_path}:{ROOT}:{ROOT / 'kernels'}"}
     suites = "import bench.__main__, bench.suites.test_operators, bench.suites.test_sweep, tests.gpu.cases"
     subprocess.run([sys.executable, "-c", suites], check=True, env=environment)
