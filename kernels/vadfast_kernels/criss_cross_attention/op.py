@@ -29,7 +29,7 @@ Numbers
     not finite  a NaN or infinity reaches the positions that attend to it, as in eager.
     memory      O(B H W (D + C)); eager needs O(B H W (H + W)) more.
     gradient    to q, k and v; no second derivative.
-    repeatable  bit for bit, forward and backward, on one device: no atomics.
+    repeatable  bit for bit, forward and backward, on one device (a CPU: with one number of threads): no atomics.
 
 Backends, in the order that ``backend="auto"`` tries them
 
