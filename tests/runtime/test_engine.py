@@ -236,3 +236,24 @@ print("after")
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert done.stdout == "before\nafter\n"
+
+
+def test_ctrl_c_survives_openvino_engines_that_close_in_the_order_they_opened(
+    pristine: Path,
+) -> None:
+    """Their plugin leaves a freed signal stack behind; faulthandler's stands in its way from the start."""
+    program = f"""
+import faulthandler, os, signal
+from pathlib import Path
+from vadfast.runtime.engines.openvino import OpenVINOEngine
+faulthandler.enable()
+model = Path({str(pristine / "model.onnx")!r})
+first, second = (OpenVINOEngine.load(model, precision="fp32", batch=1) for _ in range(2))
+first.close(); second.close()
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout == "interrupted\n", (done.returncode, done.stderr)

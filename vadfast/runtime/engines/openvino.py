@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from vadfast.errors import BackendError
 from vadfast.runtime.engine import Outputs
+from vadfast.runtime.engines.signal_stack import signal_stack_kept
 
 _HINTS = {"fp32": "f32", "bf16": "bf16"}
 
@@ -44,30 +45,8 @@ class OpenVINOEngine:
             raise BackendError(
                 f"openvino cannot be imported ({error}); pip install openvino"
             ) from error
-        core = openvino.Core()
-        if precision not in _HINTS:
-            raise BackendError(f"precision must be one of {', '.join(_HINTS)}, got {precision!r}")
-        if precision == "bf16" and not can_bf16(core):
-            raise BackendError(
-                "bf16 needs a CPU with avx512_bf16 or amx_bf16, this one has neither; use fp32"
-            )
-        properties: dict[str, Any] = {
-            "INFERENCE_PRECISION_HINT": _HINTS[precision],
-            # One request on all cores: the frames of one camera come one after another.
-            "PERFORMANCE_HINT": "LATENCY",
-        }
-        if threads is not None:
-            properties["INFERENCE_NUM_THREADS"] = threads
-        try:
-            model = core.read_model(model_path)
-            frames = model.input("frames")
-            window = [int(size.get_length()) for size in list(frames.partial_shape)[1:]]
-            model.reshape({"frames": [batch, *window]})
-            request = core.compile_model(model, "CPU", properties).create_infer_request()
-        except RuntimeError as error:
-            raise BackendError(
-                f"openvino cannot compile {model_path}: {_first_line(error)}"
-            ) from error
+        with signal_stack_kept():
+            request, window = _compiled(openvino.Core(), model_path, precision, batch, threads)
         return cls(request, (batch, *window), precision)
 
     def __call__(self, frames: npt.NDArray[np.uint8]) -> Outputs:
@@ -86,6 +65,34 @@ class OpenVINOEngine:
     def close(self) -> None:
         """Gives the compiled model back."""
         self._request = None
+
+
+def _compiled(
+    core: Any, model_path: Path, precision: str, batch: int, threads: int | None
+) -> tuple[Any, list[int]]:
+    """Returns a request, and the model's window [T, H, W, 3]."""
+    if precision not in _HINTS:
+        raise BackendError(f"precision must be one of {', '.join(_HINTS)}, got {precision!r}")
+    if precision == "bf16" and not can_bf16(core):
+        raise BackendError(
+            "bf16 needs a CPU with avx512_bf16 or amx_bf16, this one has neither; use fp32"
+        )
+    properties: dict[str, Any] = {
+        "INFERENCE_PRECISION_HINT": _HINTS[precision],
+        # One request on all cores: the frames of one camera come one after another.
+        "PERFORMANCE_HINT": "LATENCY",
+    }
+    if threads is not None:
+        properties["INFERENCE_NUM_THREADS"] = threads
+    try:
+        model = core.read_model(model_path)
+        frames = model.input("frames")
+        window = [int(size.get_length()) for size in list(frames.partial_shape)[1:]]
+        model.reshape({"frames": [batch, *window]})
+        request = core.compile_model(model, "CPU", properties).create_infer_request()
+    except RuntimeError as error:
+        raise BackendError(f"openvino cannot compile {model_path}: {_first_line(error)}") from error
+    return request, window
 
 
 def can_bf16(core: Any) -> bool:
