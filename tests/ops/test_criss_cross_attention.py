@@ -187,6 +187,12 @@ def test_a_named_backend_runs_or_raises() -> None:
         ops.criss_cross_attention(q, k, v, affinity="euclid")
 
 
+def test_an_image_longer_than_an_index_is_refused() -> None:
+    q, v = torch.empty((1, 8, 4096, 2048)), torch.empty((1, 1, 1, 1)).expand(1, 129, 4096, 2048)
+    with pytest.raises(ops.BackendError, match="at most 1073741824 elements, got 1082130432"):
+        ops.criss_cross_attention(q, q, v, backend="triton")
+
+
 def test_there_is_no_second_derivative() -> None:
     inputs = [x.requires_grad_() for x in criss_cross_inputs((1, 4, 6, 5, 3))]
     (dq,) = torch.autograd.grad(

@@ -52,7 +52,10 @@ def table(rows: Sequence[Resources]) -> str:
             atomics=_atomics(rows),
         )
     ]
-    for operator, names in groupby(kernels, lambda name: name.split()[0]):
+    by_operator: dict[str, list[str]] = {}  # operators alternate among the builds
+    for name in kernels:
+        by_operator.setdefault(name.split()[0], []).append(name)
+    for operator, names in by_operator.items():
         parts.append(f"\n## {operator}\n\n{_line(_COLUMNS)}{_line(['---'] * len(_COLUMNS))}")
         parts += [_line(_cells(name, operator, kernels[name])) for name in names]
     faults = [

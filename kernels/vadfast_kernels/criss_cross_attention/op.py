@@ -33,8 +33,8 @@ Numbers
 
 Backends, in the order that ``backend="auto"`` tries them
 
-    triton      CUDA of capability 8.0, D <= 128    triton_impl.py
-    torch       any device                          torch_impl.py
+    triton      CUDA of capability 8.0, D <= 128, images of up to 2^30 elements    triton_impl.py
+    torch       any device                                                         torch_impl.py
 
 Raises:
     ValueError    wrong rank; shapes that do not agree; an empty tensor; an unknown affinity or backend.
@@ -60,6 +60,8 @@ from vadfast_kernels._op import Backend, Operator
 from vadfast_kernels.criss_cross_attention.layout import channels_first
 
 MAX_QUERY_CHANNELS = 128  # a tile of queries and one of keys stay in registers
+# An index within an image is 32 bits wide; half of it, as a gradient may come as a slice of something wider.
+MAX_REACH = 1 << 30
 AFFINITIES = ("dot", "cosine")
 _NAME = "criss_cross_attention"
 
@@ -108,7 +110,16 @@ def _check(q: Tensor, k: Tensor, v: Tensor) -> None:
 def _triton_refusal(q: Tensor, k: Tensor, v: Tensor) -> str | None:
     if q.shape[1] > MAX_QUERY_CHANNELS:
         return f"takes at most {MAX_QUERY_CHANNELS} query channels, got {q.shape[1]}"
+    reach = max(_reach(x) for x in (q, k, v))
+    if reach > MAX_REACH:
+        return f"takes images that reach over at most {MAX_REACH} elements, got {reach}"
     return _triton.refusal(q)
+
+
+def _reach(x: Tensor) -> int:
+    """Elements from the first to the last of an image, as it lies or as its copy would."""
+    _, c, h, w = x.shape
+    return max(c * h * w, (h - 1) * x.stride(2), (w - 1) * x.stride(3))
 
 
 def sample(device: torch.device, dtype: torch.dtype) -> tuple[Tensor, ...]:

@@ -15,7 +15,6 @@ m is subtracted before the factor of exp2.
 """
 
 from collections.abc import Iterator
-from typing import Literal
 
 import torch
 import triton
@@ -25,16 +24,14 @@ from torch import Tensor
 from vadfast_kernels import _triton
 from vadfast_kernels._constants import LOG2E
 from vadfast_kernels.criss_cross_attention.layout import channels_first, channels_last
-from vadfast_kernels.criss_cross_attention.tuned import Blocks, block_sizes
+from vadfast_kernels.criss_cross_attention.tuned import Blocks, Kernel, block_sizes
 
 
 @triton.jit
 def _load(ptr, line, stride, channels, L, C, UPCAST: tl.constexpr):
-    """A tile [positions of the line, channels], zero outside."""
+    """A tile [positions of the line, channels], zero outside; a line reaches over less than 2^31 elements."""
     inside = (line[:, None] < L) & (channels[None, :] < C)
-    x = tl.load(
-        ptr + line[:, None].to(tl.int64) * stride + channels[None, :], mask=inside, other=0.0
-    )
+    x = tl.load(ptr + line[:, None] * stride + channels[None, :], mask=inside, other=0.0)
     if UPCAST:
         x = x.to(tl.float32)
     return x
@@ -54,7 +51,7 @@ def _criss_cross_fwd_kernel(
     at = tile * BLOCK_Q + tl.arange(0, BLOCK_Q)
     d, c = tl.arange(0, BLOCK_D), chunk * BLOCK_C + tl.arange(0, BLOCK_C)
     q = _load(q_ptr + b * q_b + o * q_line, at, q_at, d, L, D, UPCAST)
-    at_query = b * state_b + o * state_line + at.to(tl.int64) * state_at
+    at_query = b * state_b + o * state_line + at * state_at
     if COLUMN:
         m = tl.load(acc_state_ptr + at_query, mask=at < L, other=0.0)
         total = tl.load(acc_state_ptr + at_query + 1, mask=at < L, other=1.0)
@@ -79,7 +76,7 @@ def _criss_cross_fwd_kernel(
         acc = tl.dot(p.to(v.dtype), v, acc * keep[:, None], input_precision=PRECISION)
         m = m_new
     inside = (at[:, None] < L) & (c[None, :] < C)
-    y_tile = y_ptr + b * y_b + o * y_line + at[:, None].to(tl.int64) * y_at + c[None, :]
+    y_tile = y_ptr + b * y_b + o * y_line + at[:, None] * y_at + c[None, :]
     if COLUMN:
         acc = acc / total[:, None]
     tl.store(y_tile, acc.to(y_ptr.dtype.element_ty), mask=inside)
@@ -94,7 +91,7 @@ def _criss_cross_bwd_qk_kernel(
     L, N_LINES, D, C,
     grad_b, grad_line, grad_at, own_b, own_line, own_at, other_b, other_line, other_at,
     own_wide_b, own_wide_line, own_wide_at, other_wide_b, other_wide_line, other_wide_at,
-    state_b, state_line, state_at, delta_b, delta_line, delta_at,
+    position_b, position_line, position_at,
     BLOCK: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_C: tl.constexpr,
     OWN_IS_QUERY: tl.constexpr, COLUMN: tl.constexpr, UPCAST: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
@@ -105,8 +102,9 @@ def _criss_cross_bwd_qk_kernel(
     other_wide_ptr += b * other_wide_b + o * other_wide_line
     at, d = tile * BLOCK + tl.arange(0, BLOCK), tl.arange(0, BLOCK_D)
     own = _load(own_ptr + b * own_b + o * own_line, at, own_at, d, L, D, UPCAST)
-    state_ptr += b * state_b + o * state_line
-    delta_ptr += b * delta_b + o * delta_line
+    first_position = b * position_b + o * position_line
+    state_ptr += 2 * first_position
+    delta_ptr += first_position
     grad = tl.zeros((BLOCK, BLOCK_D), tl.float32)
     for first in range(0, L, BLOCK):
         to = first + tl.arange(0, BLOCK)
@@ -119,10 +117,10 @@ def _criss_cross_bwd_qk_kernel(
             other_wide = _load(other_wide_ptr, to, other_wide_at, c, L, C, UPCAST)
             dp = tl.dot(own_wide, tl.trans(other_wide), dp, input_precision=PRECISION)
         query = at if OWN_IS_QUERY else to
-        at_query = query.to(tl.int64)
-        m = tl.load(state_ptr + at_query * state_at, mask=query < L, other=0.0)
-        total = tl.load(state_ptr + at_query * state_at + 1, mask=query < L, other=1.0)
-        delta = tl.load(delta_ptr + at_query * delta_at, mask=query < L, other=0.0)
+        position = query * position_at
+        m = tl.load(state_ptr + 2 * position, mask=query < L, other=0.0)
+        total = tl.load(state_ptr + 2 * position + 1, mask=query < L, other=1.0)
+        delta = tl.load(delta_ptr + position, mask=query < L, other=0.0)
         if OWN_IS_QUERY:
             m, total, delta = m[:, None], total[:, None], delta[:, None]
         else:
@@ -133,7 +131,7 @@ def _criss_cross_bwd_qk_kernel(
         p = tl.where(live, tl.exp2((s - m) * LOG2E) / total, 0.0)
         ds = p * (dp - delta)
         grad = tl.dot(ds.to(other.dtype), other, grad, input_precision=PRECISION)
-    grad_tile = b * grad_b + o * grad_line + at[:, None].to(tl.int64) * grad_at + d[None, :]
+    grad_tile = b * grad_b + o * grad_line + at[:, None] * grad_at + d[None, :]
     inside = (at[:, None] < L) & (d[None, :] < D)
     if COLUMN:
         grad += tl.load(row_ptr + grad_tile, mask=inside, other=0.0)
@@ -159,7 +157,7 @@ def _criss_cross_bwd_v_kernel(
         to = first + tl.arange(0, BLOCK)
         q = _load(q_ptr + b * q_b + o * q_line, to, q_at, d, L, D, UPCAST)
         dy = _load(dy_ptr + b * dy_b + o * dy_line, to, dy_at, c, L, C, UPCAST)
-        at_query = b * state_b + o * state_line + to.to(tl.int64) * state_at
+        at_query = b * state_b + o * state_line + to * state_at
         m = tl.load(state_ptr + at_query, mask=to < L, other=0.0)
         total = tl.load(state_ptr + at_query + 1, mask=to < L, other=1.0)
         s = tl.dot(k, tl.trans(q), input_precision=PRECISION)  # keys down, queries across
@@ -168,7 +166,7 @@ def _criss_cross_bwd_v_kernel(
             live = live & (at[:, None] != to[None, :])
         p = tl.where(live, tl.exp2((s - m[None, :]) * LOG2E) / total[None, :], 0.0)
         dv = tl.dot(p.to(dy.dtype), dy, dv, input_precision=PRECISION)
-    dv_tile = b * dv_b + o * dv_line + at[:, None].to(tl.int64) * dv_at + c[None, :]
+    dv_tile = b * dv_b + o * dv_line + at[:, None] * dv_at + c[None, :]
     inside = (at[:, None] < L) & (c[None, :] < C)
     if COLUMN:
         dv += tl.load(row_ptr + dv_tile, mask=inside, other=0.0)
@@ -219,11 +217,11 @@ def _grad_qk(
     c = own_wide.shape[-1]
     row = torch.empty((b, h, w, d), dtype=torch.float32, device=own.device)
     grad = torch.empty((b, h, w, d), dtype=own.dtype, device=own.device)
-    for column, length, n_lines, blocks in _passes("bwd", own, c):
+    for column, length, n_lines, blocks in _passes("bwd_qk", own, c):
         out = grad if column else row
         _criss_cross_bwd_qk_kernel[triton.cdiv(length, blocks.query), b * n_lines](
             out, own, other, own_wide, other_wide, state, delta, row, length, n_lines, d, c,
-            *_strides(column, out, own, other, own_wide, other_wide, state, delta),
+            *_strides(column, out, own, other, own_wide, other_wide, delta),
             BLOCK=blocks.query, BLOCK_D=blocks.d, BLOCK_C=blocks.c, OWN_IS_QUERY=own_is_query,
             COLUMN=column, num_warps=blocks.n_warps, num_stages=blocks.n_stages,
             **_triton.dot_options(own.dtype),
@@ -236,7 +234,7 @@ def _grad_v(q: Tensor, k: Tensor, dy: Tensor, state: Tensor) -> Tensor:
     d = q.shape[-1]
     row = torch.empty((b, h, w, c), dtype=torch.float32, device=q.device)
     dv = torch.empty((b, h, w, c), dtype=q.dtype, device=q.device)
-    for column, length, n_lines, blocks in _passes("bwd", q, c):
+    for column, length, n_lines, blocks in _passes("bwd_v", q, c):
         out = dv if column else row
         grid = (triton.cdiv(length, blocks.query), b * n_lines, triton.cdiv(c, blocks.c))
         _criss_cross_bwd_v_kernel[grid](
@@ -249,13 +247,11 @@ def _grad_v(q: Tensor, k: Tensor, dy: Tensor, state: Tensor) -> Tensor:
     return dv
 
 
-def _passes(
-    direction: Literal["fwd", "bwd"], q: Tensor, c: int
-) -> Iterator[tuple[bool, int, int, Blocks]]:
+def _passes(kernel: Kernel, q: Tensor, c: int) -> Iterator[tuple[bool, int, int, Blocks]]:
     """Rows, then columns: whether it is columns, the length of a line, lines in an image, and tiles."""
     _, h, w, d = q.shape
     for column, length, n_lines in ((False, w, h), (True, h, w)):
-        yield column, length, n_lines, block_sizes(direction, length, d, c, q.dtype)
+        yield column, length, n_lines, block_sizes(kernel, length, d, c, q.dtype)
 
 
 def _strides(column: bool, *tensors: Tensor) -> tuple[int, ...]:

@@ -8,6 +8,8 @@ from typing import Literal
 
 import torch
 
+Kernel = Literal["fwd", "bwd_qk", "bwd_v"]
+
 _MIN_DOT = 16  # the smallest side of a matrix instruction
 
 
@@ -23,17 +25,22 @@ class Blocks:
     n_stages: int
 
 
-def block_sizes(
-    direction: Literal["fwd", "bwd"], length: int, d: int, c: int, dtype: torch.dtype
-) -> Blocks:
+def block_sizes(kernel: Kernel, length: int, d: int, c: int, dtype: torch.dtype) -> Blocks:
     """Returns the tiles for lines of ``length`` positions, ``d`` query and ``c`` value channels."""
     block_d, block_c = _power_of_2(d), min(_power_of_2(c), 128)
     # Exact float32 products have no matrix instruction: their tiles live in registers too, and must be smaller.
     exact = dtype == torch.float32
-    if direction == "bwd":
+    if kernel != "fwd":
         # 64 positions spilled on every architecture (224 bytes on sm_90): gradients hold two tiles more than the forward.
         side = min(_power_of_2(length), 16 if exact and block_d >= 32 else 32)
-        return Blocks(side, side, block_d, min(block_c, 32 if exact else 64), 4, 2)
+        if not exact:
+            chunk = 64
+        elif kernel == "bwd_v":
+            chunk = 32
+        else:
+            # As wide as the queries: elsewhere ptxas keeps an address or two in memory on one architecture or another.
+            chunk = min(block_d, 64)
+        return Blocks(side, side, block_d, min(block_c, chunk), 4, 2)
     if exact:
         side = min(_power_of_2(length), 32)
         # With two stages 64 x 32 x 256 kept 8 bytes in memory around the loop (sm_90).
