@@ -134,11 +134,20 @@ def report(debug: Debug = False) -> None:
         talk.print(f"wrote {path}")
 
 
+def predict(debug: Debug = False) -> None:
+    """Writes rows for GPUs that are not here, by counting bytes and launches: predicted, never measured."""
+    from bench.predict import write_predictions  # Triton must be there, and not interpreted
+
+    for path in write_predictions():
+        talk.print(f"wrote {path}")
+
+
 COMMANDS: dict[str, Callable[..., None]] = {
     "run": run,
     "compare": compare,
     "machine": machine,
     "plot": plot,
+    "predict": predict,
     "report": report,
 }
 

@@ -191,4 +191,6 @@ def ratio_words(row: Row) -> str:
     """``1.42x [1.40, 1.44] eager``."""
     if row.ratio is None:
         return ""
+    if row.ratio_lo is None:  # predicted: there is nothing that scatters
+        return f"{row.ratio:.3g}x {row.reference}"
     return f"{row.ratio:.2f}x [{row.ratio_lo:.2f}, {row.ratio_hi:.2f}] {row.reference}"

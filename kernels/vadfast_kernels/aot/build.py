@@ -51,21 +51,21 @@ def recorded(where: str, call: Callable[[], object]) -> Iterator[Build]:
         RuntimeError: kernels are interpreted in this process, or two launches differ and have one name.
     """
     found: dict[str, Build] = {}
-    with _launches() as launches:
+    with launches() as kept:
         call()
-    for kernel, grid, arguments, options in launches:
+    for kernel, grid, arguments, options in kept:
         build = _specialised(where, kernel, grid, arguments, options)
         if found.setdefault(build.name, build) != build:
             raise RuntimeError(f"two different launches are named {build.name!r}: name them apart")
     yield from found.values()
 
 
-_Launch = tuple[Any, tuple[int, ...], tuple[Any, ...], dict[str, Any]]
+Launch = tuple[Any, tuple[int, ...], tuple[Any, ...], dict[str, Any]]
 
 
 @contextmanager
-def _launches() -> Iterator[list[_Launch]]:
-    """Keeps launches instead of launching."""
+def launches() -> Iterator[list[Launch]]:
+    """Keeps what is launched, as (kernel, grid, arguments, options), instead of launching it."""
     from triton import knobs
     from triton.runtime.jit import JITFunction
 
@@ -73,17 +73,17 @@ def _launches() -> Iterator[list[_Launch]]:
         raise RuntimeError(
             "kernels are compiled only where TRITON_INTERPRET is not set, and it is: unset it"
         )
-    launches: list[_Launch] = []
+    kept: list[Launch] = []
 
     def keep(
         kernel: Any, *arguments: Any, grid: tuple[int, ...], warmup: bool, **options: Any
     ) -> None:
-        launches.append((kernel, grid, arguments, options))
+        kept.append((kernel, grid, arguments, options))
 
     run = JITFunction.run
     JITFunction.run = keep
     try:
-        yield launches
+        yield kept
     finally:
         JITFunction.run = run
 

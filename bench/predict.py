@@ -1,0 +1,231 @@
+"""``python -m bench predict``: what the operators should take on GPUs that are not here, by counting; nothing is measured.
+
+Every formulation runs on meta tensors, which have shapes and no numbers. Each operation of eager, and each launch of ours, reads its
+inputs once and writes its outputs once; a view costs nothing. So, by the data sheet of the GPU,
+
+    time = sum over launches of max(bytes / copy rate, flop / matrix rate) + launches x LAUNCH_US
+
+Eager's flop are those of its matrix products. Our kernels hold their products inside, so ours are the least work of the operator,
+times ``_BACKWARD`` where the gradient is taken too, set against all of their bytes. Caches are left out, which favours nobody at
+APN's sizes and eager at small ones; so are the exponentials of both.
+"""
+
+import datetime
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import flop_registry
+from vadfast_kernels import _triton
+from vadfast_kernels.aot.build import launches
+
+from bench.contestants import CASES, Measured
+from bench.machine import folder_of, this_machine
+from bench.operators import DTYPE_NAMES
+from bench.results import ROOT, Row, write_rows
+from bench.shapes import Shape
+
+LAUNCH_US = 5.0  # from one kernel to the next, as eager PyTorch launches them
+# Work of forward and gradient over that of the forward pass: scores once more for each of two or three gradients.
+_BACKWARD = 4.0
+# Of float32 that a thread issues for an element and a recurrence of STA's linear form, in the cubin for sm_90; each could be two flop.
+_STA_INSTRUCTIONS = 345
+_FREE = {"empty", "empty_strided", "new_empty", "new_empty_strided", "empty_like", "detach", "lift_fresh"}  # fmt: skip
+# By the issue: what the forward pass (criss-cross, the exact STA) or both passes must reach against eager.
+_WANTED = {
+    "criss-cross attention": {"naive": 8.0, "einsum": 2.0},
+    "sta attention": {"exact": 100.0},
+    "variance attention": {"eager": 3.0},
+    "prototype attention": {"broadcast": 3.0},
+    "attention loss": {"eager": 8.0},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class GPU:
+    """Rates of a data sheet, dense."""
+
+    name: str
+    gb_s: float
+    tflops: dict[torch.dtype, float]
+
+    def ms(self, works: Iterable["Work"], dtype: torch.dtype) -> float:
+        """Returns what ``works`` take one after the other."""
+        return sum(
+            max(w.mbyte / self.gb_s, w.gflop / self.tflops[dtype]) + LAUNCH_US / 1e3 for w in works
+        )
+
+
+GPUS = (
+    GPU("NVIDIA A100 80 GB SXM", 2039, {torch.float32: 19.5, torch.float16: 312}),
+    GPU("NVIDIA H100 SXM", 3350, {torch.float32: 66.9, torch.float16: 989}),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One launch."""
+
+    mbyte: float
+    gflop: float
+
+
+class Counter(TorchDispatchMode):
+    """Lists the work of each operation; ``backend="triton"`` of a vadfast operator counts as its launches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.works: list[Work] = []
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        """Runs ``function`` and counts it."""
+        kwargs = kwargs or {}
+        if function.namespace == "vadfast":
+            return self._fused(function, args)
+        out = function(*args, **kwargs)
+        packet = function._overloadpacket
+        if function.is_view or packet.__name__ in _FREE:
+            return out
+        flop = flop_registry[packet](*args, **kwargs, out_val=out) if packet in flop_registry else 0
+        self.works.append(Work(_mbyte((args, kwargs)) + _mbyte(out), flop / 1e9))
+        return out
+
+    def _fused(self, function: Any, args: Any) -> Any:
+        """What the operator does around its launches is counted by this mode, the launches by what they are given."""
+        body = torch._library.custom_ops.OPDEFS[function._schema.name]._init_fn
+        with launches() as kept, patch.object(_triton, "refusal", lambda _: None), self:
+            out = body(*args)
+        self.works += [Work(_mbyte(arguments), 0.0) for _, _, arguments, _ in kept]
+        return out
+
+
+def _mbyte(tree: Any) -> float:
+    """What is read or written of distinct tensors; an expanded side is there once."""
+    distinct = {id(x): x for x in tree_leaves(tree) if isinstance(x, Tensor)}
+    return sum(_stored(x) * x.element_size() for x in distinct.values()) / 1e6
+
+
+def _stored(x: Tensor) -> int:
+    n = 1
+    for size, stride in zip(x.shape, x.stride(), strict=True):
+        n *= size if stride else 1
+    return n
+
+
+def works_of(call: Callable[..., Tensor], inputs: Sequence[Any], *, backward: bool) -> list[Work]:
+    """Returns the work of ``call``, and of the gradients to all of its floating-point inputs."""
+    # torch knows no autocast on the meta device, and operators ask for it.
+    off = patch.object(torch, "is_autocast_enabled", lambda *_: False)
+    none = patch.object(torch, "autocast", lambda *_, **__: nullcontext())
+    with off, none, Counter() as counter, torch.set_grad_enabled(backward):
+        out = call(*inputs)
+        if backward:
+            leaves = [x for x in inputs if isinstance(x, Tensor) and x.is_floating_point()]
+            torch.autograd.grad(out, leaves, torch.empty_like(out), allow_unused=True)
+    return counter.works
+
+
+def rows() -> Iterator[Row]:
+    """Yields every operator that has a Triton form, at every shape, beside its plain formulations."""
+    for name, measured in CASES.items():
+        if not _has_triton(name):
+            continue
+        dtypes = (torch.float32, torch.float16) if measured.in_half else (torch.float32,)
+        directions = (False, True) if measured.backward else (False,)
+        for shape, dtype, backward in product(measured.shapes, dtypes, directions):
+            yield from _case(name, measured, shape, dtype, backward=backward)
+
+
+def _has_triton(name: str) -> bool:
+    return name not in ("cluster distance", "mutual cosine embedding", "psnr")
+
+
+def _case(
+    name: str, measured: Measured, shape: Shape, dtype: torch.dtype, *, backward: bool
+) -> Iterator[Row]:
+    operator = measured.operator
+    found = {}
+    for provider, call in operator.providers.items():
+        if provider == "flex":  # never runs uncompiled at these sizes
+            continue
+        ours = provider == "vadfast"
+        inputs = [
+            _meta(x, dtype, channels_last=ours, trained=backward) if isinstance(x, Tensor) else x
+            for x in operator.inputs(shape, torch.Generator().manual_seed(0))
+        ]
+        call = partial(call, backend="triton") if ours else call
+        found[provider] = works_of(call, inputs, backward=backward)
+    least = _least_gflop(measured, shape) * (_BACKWARD if backward else 1.0)
+    found["vadfast"] = _with_products(found["vadfast"], least)
+    direction = "forward and backward" if backward else "forward"
+    for gpu in GPUS:
+        times = {provider: gpu.ms(works, dtype) for provider, works in found.items()}
+        for provider, works in found.items():
+            wanted = _WANTED.get(name, {}).get(provider)
+            ratio = times[provider] / times["vadfast"]
+            yield Row(
+                suite="predicted",
+                case=f"{name}, {shape.name}, {direction}",
+                provider=provider,
+                shape=shape.words,
+                dtype=DTYPE_NAMES[dtype],
+                value=float(f"{times[provider]:.3g}"),
+                unit="ms",
+                ratio=float(f"{ratio:.3g}"),
+                reference="the time of vadfast",
+                kind="predicted",
+                device=f"{gpu.name} (by its data sheet)",
+                date=datetime.date.today().isoformat(),
+                commit=this_machine().commit,
+                load=0.0,
+                target="" if wanted is None else f"vadfast >= {wanted:g}x faster",
+                note=f"{len(works)} launches, {sum(w.mbyte for w in works):.4g} MB, "
+                f"{sum(w.gflop for w in works):.3g} GFLOP",
+                command="python -m bench predict",
+            )
+
+
+def _meta(x: Tensor, dtype: torch.dtype, *, channels_last: bool, trained: bool) -> Tensor:
+    """``x`` without its numbers; images in the layout that the formulation is made for."""
+    image = channels_last and x.dim() == 4
+    form = torch.channels_last if image else torch.preserve_format
+    floating = x.is_floating_point()
+    x = x.to("meta", dtype if floating else x.dtype, memory_format=form)
+    return x.requires_grad_(trained and floating)
+
+
+def _least_gflop(measured: Measured, shape: Shape) -> float:
+    if measured.operator.cost is not None:
+        return measured.operator.cost(shape).gflop
+    return 2 * _STA_INSTRUCTIONS * shape["B"] * shape["N"] * shape["C"] * 2 / 1e9  # R = 2
+
+
+def _with_products(works: list[Work], gflop: float) -> list[Work]:
+    """Spreads the products that are inside our kernels over the launches, by their bytes."""
+    total = sum(w.mbyte for w in works)
+    return [Work(w.mbyte, gflop * w.mbyte / total) for w in works]
+
+
+def write_predictions() -> list[Path]:
+    """Writes a folder of rows for each GPU; returns the files."""
+    everything = list(rows())
+    by_device = {
+        device: [row for row in everything if row.device == device]
+        for device in dict.fromkeys(row.device for row in everything)
+    }
+    return [
+        path
+        for device, of_device in by_device.items()
+        for path in write_rows(of_device, ROOT / folder_of(device))
+    ]
