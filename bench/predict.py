@@ -83,7 +83,7 @@ class Counter(TorchDispatchMode):
     """Lists the work of each operation; ``backend="triton"`` of a vadfast operator counts as its launches."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.works: list[Work] = []
 
     def __torch_dispatch__(
