@@ -35,7 +35,7 @@ Change = Callable[[Any], Any]
 # How the suite of operators names one -> its kernels' package, its rules in tuned.py, sides that must hold a whole axis, its call.
 SWEPT: dict[str, tuple[str, tuple[str, ...], tuple[str, ...], Function]] = {
     "criss-cross attention": (
-        "criss_cross_attention", ("block_sizes",), ("d",), ops.criss_cross_attention
+        "criss_cross_attention", ("block_sizes",), ("d", "max_registers"), ops.criss_cross_attention
     ),
     "attention loss": ("attention_loss", ("block_sizes",), (), contestants.fused_adl_loss),
     "variance attention": (

@@ -78,7 +78,13 @@ def test_what_would_check_nothing_is_refused(
 def _build(name: str, **changed: Any) -> aot.Build:
     kernel = type("Kernel", (), {"__name__": "k", "arg_names": ("x_ptr", "N")})()
     described = {"types": {"x_ptr": "*fp32", "N": "i32"}, "constants": {}, "multiples": frozenset()}
-    described |= {"n_warps": 4, "n_stages": 2, "grid": (1, 1, 1), "scalars": {"N": 3}}
+    described |= {
+        "n_warps": 4,
+        "n_stages": 2,
+        "max_registers": None,
+        "grid": (1, 1, 1),
+        "scalars": {"N": 3},
+    }
     return aot.Build(name, kernel, **(described | changed))
 
 

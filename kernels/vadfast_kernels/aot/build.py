@@ -27,6 +27,7 @@ class Build:
     multiples: frozenset[str]  # arguments that are a multiple of 16
     n_warps: int
     n_stages: int
+    max_registers: int | None
     grid: tuple[int, int, int]
     scalars: dict[str, int | float]
 
@@ -34,7 +35,7 @@ class Build:
         """Returns what Triton compiles: builds that share it are one kernel."""
         return (
             self.kernel.__name__, tuple(self.types.items()), tuple(self.constants.items()),
-            self.multiples, self.n_warps, self.n_stages,
+            self.multiples, self.n_warps, self.n_stages, self.max_registers,
         )  # fmt: skip
 
     def arguments(self) -> list[str]:
@@ -108,6 +109,6 @@ def _specialised(
     flags = [n.lower() for n, v in constants.items() if v is True]
     return Build(
         " ".join([stem, where, *flags]), kernel, types, constants, multiples, launch.num_warps,
-        launch.num_stages, (x, y, z),
+        launch.num_stages, launch.maxnreg, (x, y, z),
         {n: v for n, v in values.items() if n not in constants and isinstance(v, int | float)},
     )  # fmt: skip

@@ -66,7 +66,9 @@ def compile_build(build: Build, architecture: int) -> Compiled:
     source = ASTSource(
         fn=build.kernel, signature=build.types, constexprs=build.constants, attrs=aligned
     )
-    options = {"num_warps": build.n_warps, "num_stages": build.n_stages}
+    options = {
+        "num_warps": build.n_warps, "num_stages": build.n_stages, "maxnreg": build.max_registers,
+    }  # fmt: skip
     with _without_line_numbers():
         target = GPUTarget("cuda", architecture, 32)
         made = triton.compile(source, target=target, options=options)

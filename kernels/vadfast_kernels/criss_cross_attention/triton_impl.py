@@ -190,7 +190,7 @@ def forward(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
                 out, out_state, q, k, v, acc, acc_state, length, n_lines, d, c,
                 *_strides(column, out, out_state, q, k, v, acc),
                 BLOCK_Q=blocks.query, BLOCK_K=blocks.key, BLOCK_D=blocks.d, BLOCK_C=blocks.c,
-                COLUMN=column, num_warps=blocks.n_warps, num_stages=blocks.n_stages,
+                COLUMN=column, **blocks.launch(),
                 **_triton.dot_options(q.dtype),
             )  # fmt: skip
     return channels_first(y), state
@@ -223,7 +223,7 @@ def _grad_qk(
             out, own, other, own_wide, other_wide, state, delta, row, length, n_lines, d, c,
             *_strides(column, out, own, other, own_wide, other_wide, delta),
             BLOCK=blocks.query, BLOCK_D=blocks.d, BLOCK_C=blocks.c, OWN_IS_QUERY=own_is_query,
-            COLUMN=column, num_warps=blocks.n_warps, num_stages=blocks.n_stages,
+            COLUMN=column, **blocks.launch(),
             **_triton.dot_options(own.dtype),
         )  # fmt: skip
     return grad
@@ -241,7 +241,7 @@ def _grad_v(q: Tensor, k: Tensor, dy: Tensor, state: Tensor) -> Tensor:
             out, q, k, dy, state, row, length, n_lines, d, c,
             *_strides(column, out, q, k, dy, state),
             BLOCK=blocks.query, BLOCK_D=blocks.d, BLOCK_C=blocks.c,
-            COLUMN=column, num_warps=blocks.n_warps, num_stages=blocks.n_stages,
+            COLUMN=column, **blocks.launch(),
             **_triton.dot_options(q.dtype),
         )  # fmt: skip
     return dv

@@ -10,6 +10,9 @@ import torch
 
 Kernel = Literal["fwd", "bwd_qk", "bwd_v"]
 
+# Registers of a thread, 4 blocks a multiprocessor. ptxas aims at as many by itself, and then keeps an address in memory around the
+# loop; told to, it finds room. Tiles of 64 queries need more, and are left to it.
+_NARROW = 128
 _MIN_DOT = 16  # the smallest side of a matrix instruction
 
 
@@ -23,6 +26,13 @@ class Blocks:
     c: int
     n_warps: int
     n_stages: int
+    max_registers: int | None = None
+
+    def launch(self) -> dict[str, int | None]:
+        """Returns how Triton is to compile the kernel."""
+        return {
+            "num_warps": self.n_warps, "num_stages": self.n_stages, "maxnreg": self.max_registers,
+        }  # fmt: skip
 
 
 def block_sizes(kernel: Kernel, length: int, d: int, c: int, dtype: torch.dtype) -> Blocks:
@@ -40,13 +50,16 @@ def block_sizes(kernel: Kernel, length: int, d: int, c: int, dtype: torch.dtype)
         else:
             # As wide as the queries: elsewhere ptxas keeps an address or two in memory on one architecture or another.
             chunk = min(block_d, 64)
-        return Blocks(side, side, block_d, min(block_c, chunk), 4, 2)
+        limit = None if exact else _NARROW
+        return Blocks(side, side, block_d, min(block_c, chunk), 4, 2, limit)
     if exact:
         side = min(_power_of_2(length), 32)
         # With two stages 64 x 32 x 256 kept 8 bytes in memory around the loop (sm_90).
         return Blocks(side, side, block_d, min(block_c, 64), 4, 3)
     side = min(_power_of_2(length), 64 if block_d <= 32 else 32)
-    return Blocks(side, side, block_d, block_c, 4 if side <= 32 or block_c <= 64 else 8, 2)
+    if side <= 32:
+        return Blocks(side, side, block_d, block_c, 4, 2, _NARROW)
+    return Blocks(side, side, block_d, block_c, 4 if block_c <= 64 else 8, 2)
 
 
 def _power_of_2(n: int) -> int:
