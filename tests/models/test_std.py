@@ -8,10 +8,12 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from tests.models.exported import assert_engines_agree
-from vadfast.errors import UsageError
+from vadfast.compile.backends import mnn
+from vadfast.errors import BackendError, UsageError
 from vadfast.fusion import fuse
 from vadfast.layers import VarianceAttention
 from vadfast.models import std
+from vadfast.runtime.engines.mnn import MNNEngine
 from vadfast.runtime.manifest import InputSpec
 
 SMALL = std.STDConfig(image_size=128, neck=4, n_clusters=5)
@@ -102,6 +104,12 @@ def test_the_exported_file_gives_the_same_scores(tmp_path: Path) -> None:
     spec = InputSpec(n_frames=std.N_FRAMES, height=128, width=128)
     scorer = std.Scorer(_network())
     assert_engines_agree(scorer, spec, std.COMPONENTS, tmp_path / "model.onnx")
+    # MNN leaves out the lengths of the codes; that it says nothing must not mean that we do not.
+    mnn.convert(tmp_path / "model.onnx", tmp_path / "model.mnn")
+    with pytest.raises(
+        BackendError, match=r"mnn misreads .*model.mnn: .* must begin with a batch of 1"
+    ):
+        MNNEngine.load(tmp_path / "model.mnn", precision="fp32", batch=1)
 
 
 def test_its_attention_and_its_clusters_have_fast_operators() -> None:
