@@ -111,9 +111,13 @@ class Counter(TorchDispatchMode):
 
 
 def _mbyte(tree: Any) -> float:
-    """What is read or written of distinct tensors; an expanded side is there once."""
-    distinct = {id(x): x for x in tree_leaves(tree) if isinstance(x, Tensor)}
-    return sum(_stored(x) * x.element_size() for x in distinct.values()) / 1e6
+    """What is read or written: memory that is passed twice, and an expanded side, are there once."""
+    size: dict[tuple[int, int], int] = {}
+    for x in tree_leaves(tree):
+        if isinstance(x, Tensor):
+            place = x.untyped_storage()._cdata, x.storage_offset()
+            size[place] = max(size.get(place, 0), _stored(x) * x.element_size())
+    return sum(size.values()) / 1e6
 
 
 def _stored(x: Tensor) -> int:
