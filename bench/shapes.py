@@ -47,6 +47,11 @@ class Shape:
 _APN = "Hu et al., APN: methods of the released network, level"
 CRISS_CROSS = (
     Shape("apn level 3", {"B": 1, "C": 256, "D": 32, "H": 64, "W": 64}, f"{_APN} 3"),
+    Shape(
+        "apn 128 px level 2",
+        {"B": 1, "C": 128, "D": 16, "H": 64, "W": 64},
+        "Hu et al., APN at 128 pixels: level 2",
+    ),
     Shape("apn level 2", {"B": 1, "C": 128, "D": 16, "H": 128, "W": 128}, f"{_APN} 2"),
     Shape("apn level 1", {"B": 1, "C": 64, "D": 8, "H": 256, "W": 256}, f"{_APN} 1"),
     Shape("ccnet", {"B": 1, "C": 512, "D": 64, "H": 97, "W": 97}, "Huang et al., ICCV 2019"),
