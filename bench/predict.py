@@ -115,7 +115,7 @@ def _mbyte(tree: Any) -> float:
     size: dict[tuple[int, int], int] = {}
     for x in tree_leaves(tree):
         if isinstance(x, Tensor):
-            place = x.untyped_storage()._cdata, x.storage_offset()
+            place = x.untyped_storage()._cdata, int(x.storage_offset())
             size[place] = max(size.get(place, 0), _stored(x) * x.element_size())
     return sum(size.values()) / 1e6
 

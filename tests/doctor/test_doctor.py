@@ -34,9 +34,29 @@ def test_a_refusal_has_its_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     assert verdicts[0]["reason"] == "computes in float32, float16 and bfloat16, got torch.float64"
 
 
+def test_a_call_of_given_shapes_is_judged(capsys: pytest.CaptureFixture[str]) -> None:
+    wide = ("--shape", "1x200x64x64")
+    assert _doctor("--operator", "criss_cross_attention", *wide, *wide, "--json", "-") == 0
+    found = json.loads(capsys.readouterr().out)["operators"]
+    assert list(found) == ["criss_cross_attention"]
+    triton, fallback = found["criss_cross_attention"]
+    assert triton["reason"] == "takes at most 128 query channels, got 200"
+    assert fallback["chosen"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (("--operator", "criss"), "--operator: must be one of attention_loss,"),
+        (("--shape", "1x2"), "--shape: needs --operator"),
+        (
+            ("--operator", "sta_attention", "--shape", "1x0x3"),
+            "must be 3 sizes above 0 as in 1x32x8, got '1x0x3'",
+        ),
+        (
+            ("--operator", "variance_attention", "--shape", "1x2x4x4", "--shape", "4"),
+            "must come at most 1 times for variance_attention, came 2 times",
+        ),
         (("--dtype", "int8"), "--dtype: must be one of"),
         (("--device", "tpu9x"), "--device: must be"),
     ],

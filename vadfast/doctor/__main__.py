@@ -2,8 +2,10 @@
 
 import json
 import platform
+import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import psutil
 import typer
@@ -14,6 +16,10 @@ from vadfast.cli import Debug, JsonFile, run_command, talk
 from vadfast.errors import UsageError
 from vadfast.runtime.engine import cpu_features
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_SHAPE = re.compile(r"[1-9]\d{0,9}(x[1-9]\d{0,9})*")
 _DTYPES = ("float32", "float16", "bfloat16", "float64")
 # Instruction sets that decide which kernels a library picks.
 _FEATURES = ("avx2", "avx512f", "avx512_vnni", "bf16", "amx_tile", "asimd")
@@ -24,13 +30,21 @@ def command(
         str, typer.Option(help="Where the tensors would be: cpu, cuda, cuda:1.")
     ] = "auto",
     dtype: Annotated[str, typer.Option(help=f"One of {', '.join(_DTYPES)}.")] = "float32",
+    operator: Annotated[str, typer.Option(help="This one alone; none: all of them.")] = "",
+    shape: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Of the operator's first argument, as 1x8x97x97; again: of the next. None: a typical call's."
+        ),
+    ] = None,
     json_file: JsonFile = None,
     debug: Debug = False,
 ) -> None:
-    """Says for every operator and a typical call which backends can run, which one ``auto`` takes, and why not another."""
+    """Says for every operator, or for one and the shapes of a call, which backends can run, which ``auto`` takes, and why not another."""
     if dtype not in _DTYPES:
         raise UsageError(f"--dtype: must be one of {', '.join(_DTYPES)}, got {dtype!r}")
-    document = {"machine": machine(), "operators": operators(_device(device), dtype)}
+    found = operators(_device(device), dtype, operator, tuple(shape or ()))
+    document = {"machine": machine(), "operators": found}
     text = json.dumps(document, indent=1) + "\n"
     if json_file == Path("-"):
         print(text, end="")
@@ -59,19 +73,58 @@ def machine() -> dict[str, Any]:
     }
 
 
-def operators(device: str, dtype: str) -> dict[str, list[dict[str, Any]]]:
-    """Returns for each operator the verdict on each of its backends."""
+def operators(
+    device: str, dtype: str, operator: str = "", shapes: Sequence[str] = ()
+) -> dict[str, list[dict[str, Any]]]:
+    """Returns for each operator the verdict on each of its backends.
+
+    Args:
+        device: where the tensors would be.
+        dtype: of the tensors.
+        operator: this one alone; empty: all.
+        shapes: of its first arguments, each like ``1x8x97x97``; the others are those of a typical call.
+
+    Raises:
+        UsageError: there is no such operator, or its arguments do not have such shapes.
+    """
     import torch
     from vadfast_kernels import ops
 
+    known = ops.operators()
+    if operator and operator not in known:
+        raise UsageError(f"--operator: must be one of {', '.join(known)}, got {operator!r}")
+    if shapes and not operator:
+        raise UsageError("--shape: needs --operator, whose arguments it is of, got none; name one")
     found = {}
-    for name in ops.operators():
+    for name in [operator] if operator else known:
         arguments = ops.sample(name, torch.device(device), getattr(torch, dtype))
+        arguments = _shaped(name, arguments, shapes)
         found[name] = [
             {"backend": v.backend, "can_run": not v.reason, "reason": v.reason, "chosen": v.chosen}
             for v in ops.explain(name, *arguments)
         ]
     return found
+
+
+def _shaped(
+    operator: str, arguments: "Sequence[Tensor]", shapes: Sequence[str]
+) -> "tuple[Tensor, ...]":
+    """``arguments``, the first of them in other sizes."""
+    n_tensors = sum(not isinstance(x, int) for x in arguments)  # they come first
+    if len(shapes) > n_tensors:
+        raise UsageError(
+            f"--shape: must come at most {n_tensors} times for {operator}, came {len(shapes)} times"
+        )
+    given = []
+    for text, like in zip(shapes, arguments, strict=False):
+        sizes = [int(n) for n in text.split("x")] if _SHAPE.fullmatch(text) else []
+        if len(sizes) != like.dim():
+            usual = "x".join(map(str, like.shape))
+            raise UsageError(
+                f"--shape: must be {like.dim()} sizes above 0 as in {usual}, got {text!r}"
+            )
+        given.append(like.new_empty((1,)).expand(sizes))  # the sizes, and no memory
+    return (*given, *arguments[len(given) :])
 
 
 def _device(asked: str) -> str:
