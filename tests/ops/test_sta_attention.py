@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from vadfast_kernels import ops
 from vadfast_kernels.sta_attention import circle
-from vadfast_kernels.sta_attention.op import _forward
+from vadfast_kernels.sta_attention.op import _forward, _prepare
 from vadfast_kernels.sta_attention.reference import sta_attention as reference
 
 from tests.ops.inputs import sta_inputs
@@ -62,7 +62,7 @@ def test_the_bound_is_kept_and_not_idle(n: int, tilt: float) -> None:
     for scale in (1.0, 0.7, 0.0, -1.0):
         g = turn @ torch.diag(torch.tensor([1.0, scale], dtype=torch.float64))
         t = torch.linspace(0, 2 * math.pi, 181, dtype=torch.float64)
-        psi = circle.features(t, n)
+        psi = circle.features((t.cos(), t.sin()), n)
         points = torch.stack([t.cos(), t.sin()], -1)
         found, truth = psi @ circle.kernel_of(g, n) @ psi.T, (points @ g @ points.T).exp()
         worst = max(worst, float((found - truth).abs().max()))
@@ -153,14 +153,16 @@ def test_memory_is_linear(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_opcheck() -> None:
-    generator = torch.Generator().manual_seed(0)
-    theta, phi, f, own = (
-        torch.rand(2, 3, 5, generator=generator).requires_grad_() for _ in range(4)
-    )
-    kernel = circle.kernel_of(torch.eye(2), 8).requires_grad_()
-    torch.library.opcheck(
-        _forward, (theta, phi, f, (own + 0.5).detach().requires_grad_(), kernel, "torch")
-    )
+    f, *weights = sta_inputs((2, 3, 5))
+    torch.library.opcheck(_prepare, (*weights, 8, "torch"))
+    tensors = (f, *circle.prepared(*weights, 8))
+    torch.library.opcheck(_forward, (*(x.requires_grad_() for x in tensors), "torch"))
+
+
+def test_a_frozen_weight_changes_no_bit() -> None:
+    inputs = sta_inputs((2, 3, 5))
+    trained = [inputs[0], *(x.clone().requires_grad_() for x in inputs[1:])]
+    assert torch.equal(ops.sta_attention(*inputs), ops.sta_attention(*trained))
 
 
 def test_compiles_into_one_graph_and_exports() -> None:

@@ -3,7 +3,7 @@
 import functools
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from vadfast_kernels import BackendError, ops
 from vadfast_kernels.sta_attention import circle, triton_impl, tuned
-from vadfast_kernels.sta_attention.op import _forward
+from vadfast_kernels.sta_attention.op import _forward, _prepare
 from vadfast_kernels.sta_attention.reference import sta_attention as reference
 
 from tests.ops.inputs import sta_inputs
@@ -105,16 +105,52 @@ def test_a_nan_reaches_its_row_and_its_column(max_error: float) -> None:
     assert torch.equal(lost, wanted)
 
 
-@pytest.mark.parametrize("exact", [False, True])
-def test_opcheck(exact: bool) -> None:
-    generator = torch.Generator().manual_seed(0)
-    theta, phi, f, own = (
-        torch.rand(1, 2, 3, generator=generator).to(DEVICE).requires_grad_() for _ in range(4)
+@pytest.mark.parametrize("n_harmonics", [0, 1])
+def test_opcheck(n_harmonics: int) -> None:
+    f, *weights = _inputs((1, 2, 3))
+    torch.library.opcheck(_prepare, (*weights, n_harmonics, "triton"))
+    planes, kernel = circle.prepared(*weights, n_harmonics)
+    kernel.requires_grad_(n_harmonics > 0)
+    torch.library.opcheck(
+        _forward, (f.requires_grad_(), planes.requires_grad_(), kernel, "triton")
     )
-    g = torch.eye(2, device=DEVICE)
-    kernel = (g if exact else circle.kernel_of(g, 1)).requires_grad_()
-    own = (own + 0.5).detach().requires_grad_()
-    torch.library.opcheck(_forward, (theta, phi, f, own, kernel, "triton"))
+
+
+@pytest.mark.parametrize("n_harmonics", [0, 1, 9, tuned.MAX_HARMONICS])
+@pytest.mark.parametrize("case", ["any", "no bias", "no weight", "parallel", "one channel"])
+def test_what_is_made_of_the_weights(n_harmonics: int, case: str) -> None:
+    wq, bq, wk, bk = (x.double() for x in _inputs((1, 1, 1))[1:])
+    if case == "no bias":
+        bq = torch.zeros_like(bq)
+    elif case == "no weight":
+        wk = torch.zeros_like(wk)
+    elif case == "parallel":  # to the last bit, or both find a plane in what rounding left
+        bq = -0.5 * wq
+        wq = bq * -2
+    elif case == "one channel":
+        wq, bq, wk, bk = (x[:1] for x in (wq, bq, wk, bk))
+    # Float64 in, float64 out: what is made in between shows, not the last rounding.
+    found = triton_impl.prepare(wq, bq, wk, bk, n_harmonics)
+    wanted = circle.prepared(wq, bq, wk, bk, n_harmonics)
+    for x, y in zip(found, wanted, strict=True):
+        torch.testing.assert_close(x, y, rtol=1e-13, atol=1e-14)
+
+
+@FEW
+def test_no_gradient_no_eager_operation(max_error: float) -> None:
+    class Seen(TorchDispatchMode):
+        names: ClassVar[set[str]] = set()
+
+        def __torch_dispatch__(
+            self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            self.names.add(function.namespace)
+            return function(*args, **(kwargs or {}))
+
+    inputs = [x.requires_grad_() for x in _inputs((1, 2, 3))]
+    with torch.no_grad(), Seen() as seen:
+        _fused(max_error)(*inputs)
+    assert seen.names == {"vadfast"}
 
 
 class _Largest(TorchDispatchMode):
@@ -139,12 +175,11 @@ def test_memory_is_linear(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in vars(triton_impl).copy():
         if name.endswith("_kernel"):
             monkeypatch.setattr(triton_impl, name, Nothing())
-    tensors = [torch.empty(64, 32, 2048, device="meta") for _ in range(5)]
-    theta, phi, f, own, dmean = tensors
-    kernel = torch.empty(19, 19, device="meta")
+    f, dy = (torch.empty(64, 32, 2048, device="meta") for _ in range(2))
+    planes, kernel = torch.empty(10, device="meta"), torch.empty(19, 19, device="meta")
     with _Largest() as largest:
-        triton_impl.forward(theta, phi, f, own, kernel)
-        triton_impl.backward(theta, phi, f, own, kernel, dmean)
+        triton_impl.forward(f, planes, kernel)
+        triton_impl.backward(f, planes, kernel, dy)
     assert largest.numel == 64 * 2 * 19 * 2048, "the sums over columns, about as many as elements"
 
 

@@ -10,15 +10,20 @@ from vadfast_kernels.sta_attention import circle, triton_impl, tuned
 from vadfast_kernels.sta_attention.op import MAX_ERROR
 
 SHAPE = (2, 32, 2048)  # bags of STA: only whether C is a multiple of 16 makes another kernel
-# By what is asked for: harmonics of the default, and the most.
-HARMONICS = (circle.harmonics_for(MAX_ERROR), tuned.MAX_HARMONICS)
+# By what is asked for: harmonics of the default, and the most; 0 is the exact form.
+HARMONICS = (circle.harmonics_for(MAX_ERROR), tuned.MAX_HARMONICS, 0)
+CHANNELS = 10  # of q and k, in STA
 
 
 def builds() -> Iterator[Build]:
     """Yields the kernels of forward and backward."""
-    forms = {f"n{n}": 2 * n + 1 for n in HARMONICS} | {"exact": 2}
-    for where, side in forms.items():
-        theta, phi, f, own, dmean = (torch.empty(SHAPE, device="meta") for _ in range(5))
+    for n in HARMONICS:
+        where = f"n{n}" if n else "exact"
+        f, dy = (torch.empty(SHAPE, device="meta") for _ in range(2))
+        weights = (torch.empty(CHANNELS, device="meta") for _ in range(4))
+        side = 2 * n + 1 if n else 0
+        planes = torch.empty(10, device="meta")
         kernel = torch.empty((side, side), device="meta")
-        yield from recorded(where, partial(triton_impl.forward, theta, phi, f, own, kernel))
-        yield from recorded(where, partial(triton_impl.backward, theta, phi, f, own, kernel, dmean))
+        yield from recorded(where, partial(triton_impl.prepare, *weights, n))
+        yield from recorded(where, partial(triton_impl.forward, f, planes, kernel))
+        yield from recorded(where, partial(triton_impl.backward, f, planes, kernel, dy))

@@ -27,58 +27,82 @@ from torch import Tensor
 N_SAMPLES = 64  # of each angle: aliases of harmonics beyond 64 - n are below 1e-60
 
 
-def plane_of(w: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns an orthonormal basis [D, 2] of the plane of w and b, and their coordinates in it [2, 2], both float64.
+def prepared(
+    wq: Tensor, bq: Tensor, wk: Tensor, bk: Tensor, n_harmonics: int
+) -> tuple[Tensor, Tensor]:
+    """Returns ``planes_of`` and ``kernel_of`` in the dtype of the weights, with no harmonics K as [0, 0]; differentiable.
 
     In float64: a handful of numbers that cost nothing, and every element's angle rests on them.
     """
-    return _gram_schmidt(w.double(), b.double())
+    planes = planes_of(wq.double(), bq.double(), wk.double(), bk.double())
+    g = planes[6:].view(2, 2)
+    kernel = kernel_of(g, n_harmonics) if n_harmonics else g.new_empty((0, 0))
+    return planes.to(wq.dtype), kernel.to(wq.dtype)
 
 
-def angles_of(f: Tensor, coordinates: Tensor) -> Tensor:
-    """Returns the angle of f w + b in the plane of w and b [like f], from ``plane_of``'s coordinates.
+def planes_of(wq: Tensor, bq: Tensor, wk: Tensor, bk: Tensor) -> Tensor:
+    """Returns ten numbers: of w and b in an orthonormal basis of their plane |w|, b along w and b across it, for q and for k; G by rows.
 
-    Where f w + b is 0 it has no direction; the angle is then 0, where the reference has the cosine 0.
+    Gram and Schmidt, on (w, b). Where one of them is 0, or they are parallel, an axis is 0: nothing points along it.
     """
-    coordinates = coordinates.to(f.dtype)
-    x = f * coordinates[0, 0] + coordinates[0, 1]
-    y = coordinates[1, 1].expand_as(f)  # w lies on the first axis
-    return torch.atan2(y, x)
+    w, b = torch.stack([wq, wk]), torch.stack([bq, bk])  # [2, D]
+    tiny = torch.finfo(w.dtype).tiny
+    length = w.norm(dim=1)
+    first = w / length.clamp_min(tiny)[:, None]
+    along = (first * b).sum(dim=1)
+    rest = b - along[:, None] * first
+    height = rest.norm(dim=1)
+    basis = torch.stack([first, rest / height.clamp_min(tiny)[:, None]], dim=1)  # [2, axes, D]
+    g = basis[0] @ basis[1].T
+    return torch.cat([torch.stack([length, along, height], dim=1).flatten(), g.flatten()])
+
+
+def direction_of(f: Tensor, line: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns cosine and sine of the angle of f w + b in its plane, and 1 / |f w + b| [like f]; ``line`` is three of ``planes_of``.
+
+    Where f w + b is 0 it has no direction; the angle is then 0, where the reference has the cosine 0, and so is its gradient.
+    """
+    slope, along, height = line.unbind()
+    x = f * slope + along
+    length = torch.hypot(x, height)
+    nowhere = length == 0
+    inverse = length.reciprocal_().masked_fill_(nowhere, 0)
+    return x.mul_(inverse).masked_fill_(nowhere, 1), height * inverse, inverse
+
+
+def toward(z: tuple[Tensor, Tensor], g: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns z G for the cosine and sine of queries; with G^T, for those of keys."""
+    return z[0] * g[0, 0] + z[1] * g[1, 0], z[0] * g[0, 1] + z[1] * g[1, 1]
 
 
 def kernel_of(g: Tensor, n_harmonics: int) -> Tensor:
     """Returns K [2n + 1, 2n + 1] of exp(cosine) for the products ``g`` [2, 2] of the planes; differentiable in ``g``."""
     t = torch.arange(N_SAMPLES, dtype=g.dtype, device=g.device) * (2 * math.pi / N_SAMPLES)
-    circle = torch.stack([t.cos(), t.sin()], dim=-1)  # [S, 2]
+    phase = t[:, None] * torch.arange(1, n_harmonics + 1, dtype=g.dtype, device=g.device)
+    waves = torch.stack([phase.cos(), phase.sin()], dim=-1).flatten(1)  # [S, 2n]
+    circle = waves[:, :2]
     values = (circle @ g @ circle.T).exp()  # [S, S]
-    project = features(t, n_harmonics).T * (2 / N_SAMPLES)  # [2n + 1, S]
-    project = torch.cat([project[:1] / 2, project[1:]])
+    project = torch.cat([torch.full_like(t[:, None], 0.5), waves], dim=1).T * (2 / N_SAMPLES)
     return project @ values @ project.T
 
 
-def cosine(theta: Tensor, phi: Tensor, g: Tensor) -> Tensor:
-    """Returns the cosine of each element's query with its own key."""
-    x, y = phi.cos(), phi.sin()
-    return theta.cos() * (g[0, 0] * x + g[0, 1] * y) + theta.sin() * (g[1, 0] * x + g[1, 1] * y)
+def features(z: tuple[Tensor, Tensor], n_harmonics: int, *, dim: int = -1) -> Tensor:
+    """psi(t) along a new axis ``dim``: 1, cos t, sin t, ..., cos nt, sin nt, for z = (cos t, sin t).
 
-
-def features(t: Tensor, n_harmonics: int, *, dim: int = -1) -> Tensor:
-    """psi(t) along a new axis ``dim``: 1, cos t, sin t, ..., cos nt, sin nt.
-
-    By the addition theorem: two sines and cosines in all, and an error of a few units in the last place at n = 9.
+    By the addition theorem: an error of a few units in the last place at n = 9.
     """
-    c, s = t.cos(), t.sin()
-    shape = list(t.shape)
-    shape.insert(dim % (t.dim() + 1), 2 * n_harmonics + 1)
-    psi = t.new_empty(shape)  # written in place: a list of harmonics would be as large again
+    c, s = z
+    shape = list(c.shape)
+    shape.insert(dim % (c.dim() + 1), 2 * n_harmonics + 1)
+    psi = c.new_empty(shape)  # written in place: a list of harmonics would be as large again
     each = psi.unbind(dim)
     each[0].fill_(1)
     each[1].copy_(c)
     each[2].copy_(s)
     for m in range(3, 2 * n_harmonics + 1, 2):
-        cosine_, sine = each[m - 2], each[m - 1]
-        each[m].copy_(cosine_ * c - sine * s)
-        each[m + 1].copy_(sine * c + cosine_ * s)
+        cosine, sine = each[m - 2], each[m - 1]
+        each[m].copy_(cosine * c - sine * s)
+        each[m + 1].copy_(sine * c + cosine * s)
     return psi
 
 
@@ -90,19 +114,6 @@ def error_bound(n_harmonics: int) -> float:
 def harmonics_for(max_error: float) -> int:
     """Returns the fewest harmonics whose ``error_bound`` is at most ``max_error``."""
     return next(n for n in range(1, 40) if error_bound(n) <= max_error)
-
-
-def _gram_schmidt(w: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """On (w, b). Where one of them is 0, or they are parallel, an axis is 0: nothing points along it."""
-    tiny = torch.finfo(w.dtype).tiny
-    length = w.norm()
-    first = w / length.clamp_min(tiny)
-    along = first @ b
-    rest = b - along * first
-    height = rest.norm()
-    basis = torch.stack([first, rest / height.clamp_min(tiny)], dim=-1)
-    zero = torch.zeros_like(height)
-    return basis, torch.stack([torch.stack([length, along]), torch.stack([zero, height])])
 
 
 def _bessel_i(order: int, x: float) -> float:

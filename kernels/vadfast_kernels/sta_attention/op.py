@@ -79,16 +79,13 @@ def sta_attention(
     with no_autocast(f):
         if backend == "reference":
             return reference.sta_attention(f, wq, bq, wk, bk, recurrence=recurrence)
-        f = f.contiguous()
-        (plane_q, at_q), (plane_k, at_k) = circle.plane_of(wq, bq), circle.plane_of(wk, bk)
-        g = plane_q.T @ plane_k  # [2, 2]
-        kernel = (_expansion(g, max_error) if max_error else g).to(f.dtype)
-        g = g.to(f.dtype)
+        n_harmonics = circle.harmonics_for(max_error) if max_error else 0
+        if torch.is_grad_enabled() and any(x.requires_grad for x in (wq, bq, wk, bk)):
+            planes, kernel = circle.prepared(wq, bq, wk, bk, n_harmonics)
+        else:
+            planes, kernel = _prepare(wq, bq, wk, bk, n_harmonics, backend)
         for _ in range(recurrence):
-            theta, phi = circle.angles_of(f, at_q), circle.angles_of(f, at_k)
-            own = circle.cosine(theta, phi, g).exp()
-            mean = torch.ops.vadfast.sta_attention(theta, phi, f, own, kernel, backend)
-            f = mean + f
+            f = torch.ops.vadfast.sta_attention(f, planes, kernel, backend)
         return f
 
 
@@ -106,36 +103,26 @@ def _check(f: Tensor, *weights: Tensor) -> None:
             raise ValueError(f"{_NAME}: {name} must be [D] like wq, got {list(x.shape)}")
 
 
-def _expansion(g: Tensor, max_error: float) -> Tensor:
-    return circle.kernel_of(g, circle.harmonics_for(max_error))
-
-
-def _triton_refusal(f: Tensor, kernel: Tensor) -> str | None:
+def _triton_refusal(f: Tensor, n_harmonics: int) -> str | None:
     if f.dtype != torch.float32:
         return f"computes in float32, got {f.dtype}"
-    n_harmonics = len(kernel) // 2
     if n_harmonics > MAX_HARMONICS:
         return f"expands exp to at most {MAX_HARMONICS} harmonics, and this max_error takes {n_harmonics}"
     return _triton.refusal(f)
 
 
-def _torch_refusal(f: Tensor, kernel: Tensor) -> str | None:
+def _torch_refusal(f: Tensor, n_harmonics: int) -> str | None:
     if f.dtype not in _DTYPES:
         return f"computes in float32 and float64, got {f.dtype}"
-    if _is_exact(kernel):
+    if n_harmonics == 0:
         return "expands exp, and takes max_error above 0 (backend 'reference' is exact)"
     return None
 
 
-def _is_exact(kernel: Tensor) -> bool:
-    return len(kernel) == 2
-
-
-def sample(device: torch.device, dtype: torch.dtype) -> tuple[Tensor, ...]:
+def sample(device: torch.device, dtype: torch.dtype) -> tuple[Tensor, int]:
     """Returns what decides about the backends in a typical call."""
-    n_features = 2 * circle.harmonics_for(MAX_ERROR) + 1
-    shapes = ((1, 32, 8), (n_features, n_features))
-    return tuple(torch.zeros(shape, device=device, dtype=dtype) for shape in shapes)
+    f = torch.zeros((1, 32, 8), device=device, dtype=dtype)
+    return f, circle.harmonics_for(MAX_ERROR)
 
 
 OPERATOR = Operator(
@@ -147,34 +134,49 @@ OPERATOR = Operator(
 )
 
 
+# The weights alone decide what this returns. Where they are trained, ``circle.prepared`` itself is differentiated.
+@torch.library.custom_op("vadfast::sta_attention_prepare", mutates_args=())
+def _prepare(
+    wq: Tensor, bq: Tensor, wk: Tensor, bk: Tensor, n_harmonics: int, backend: str
+) -> tuple[Tensor, Tensor]:
+    implementation = OPERATOR.implementation(backend, wq, n_harmonics)
+    planes, kernel = implementation.prepare(wq, bq, wk, bk, n_harmonics)
+    return planes, kernel
+
+
+@_prepare.register_fake
+def _(
+    wq: Tensor, bq: Tensor, wk: Tensor, bk: Tensor, n_harmonics: int, backend: str
+) -> tuple[Tensor, Tensor]:
+    side = 2 * n_harmonics + 1 if n_harmonics else 0
+    return wq.new_empty(10), wq.new_empty((side, side))
+
+
 @torch.library.custom_op("vadfast::sta_attention", mutates_args=())
-def _forward(
-    theta: Tensor, phi: Tensor, f: Tensor, own: Tensor, kernel: Tensor, backend: str
-) -> Tensor:
-    mean: Tensor = OPERATOR.implementation(backend, f, kernel).forward(theta, phi, f, own, kernel)
-    return mean
+def _forward(f: Tensor, planes: Tensor, kernel: Tensor, backend: str) -> Tensor:
+    y: Tensor = OPERATOR.implementation(backend, f, len(kernel) // 2).forward(f, planes, kernel)
+    return y
 
 
 @_forward.register_fake
-def _(theta: Tensor, phi: Tensor, f: Tensor, own: Tensor, kernel: Tensor, backend: str) -> Tensor:
+def _(f: Tensor, planes: Tensor, kernel: Tensor, backend: str) -> Tensor:
     return f.new_empty(f.shape)
 
 
 @torch.library.custom_op("vadfast::sta_attention_backward", mutates_args=())
 def _backward(
-    theta: Tensor, phi: Tensor, f: Tensor, own: Tensor, kernel: Tensor, dmean: Tensor, backend: str
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    implementation = OPERATOR.implementation(backend, f, kernel)
-    dtheta, dphi, df, down, dkernel = implementation.backward(theta, phi, f, own, kernel, dmean)
-    return dtheta, dphi, df, down, dkernel
+    f: Tensor, planes: Tensor, kernel: Tensor, dy: Tensor, backend: str
+) -> tuple[Tensor, Tensor, Tensor]:
+    implementation = OPERATOR.implementation(backend, f, len(kernel) // 2)
+    df, dplanes, dkernel = implementation.backward(f, planes, kernel, dy)
+    return df, dplanes, dkernel
 
 
 @_backward.register_fake
 def _(
-    theta: Tensor, phi: Tensor, f: Tensor, own: Tensor, kernel: Tensor, dmean: Tensor, backend: str
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    dtheta, dphi, df, down = (f.new_empty(f.shape) for _ in range(4))
-    return dtheta, dphi, df, down, kernel.new_empty(kernel.shape)
+    f: Tensor, planes: Tensor, kernel: Tensor, dy: Tensor, backend: str
+) -> tuple[Tensor, Tensor, Tensor]:
+    return f.new_empty(f.shape), planes.new_empty(planes.shape), kernel.new_empty(kernel.shape)
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -182,8 +184,8 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.save_for_backward(*tensors)
 
 
-def _differentiate(ctx: Any, dmean: Tensor) -> tuple[Any, ...]:
-    grads = torch.ops.vadfast.sta_attention_backward(*ctx.saved_tensors, dmean, ctx.backend)
+def _differentiate(ctx: Any, dy: Tensor) -> tuple[Any, ...]:
+    grads = torch.ops.vadfast.sta_attention_backward(*ctx.saved_tensors, dy, ctx.backend)
     return (*grads, None)
 
 

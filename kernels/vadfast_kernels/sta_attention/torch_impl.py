@@ -8,54 +8,93 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from vadfast_kernels.sta_attention.circle import features
+from vadfast_kernels.sta_attention.circle import direction_of, features, prepared, toward
 
 # Of features at a time: what stays in a CPU's cache, and what keeps a GPU busy.
 _CHUNK_BYTES = {"cpu": 8 << 20, "cuda": 256 << 20}
 _ROWS = 4
 
+prepare = prepared
 
-def forward(theta: Tensor, phi: Tensor, f: Tensor, own: Tensor, kernel: Tensor) -> Tensor:
-    """Returns the mean of f over each element's cross [B, N, C].
+
+def forward(f: Tensor, planes: Tensor, kernel: Tensor) -> Tensor:
+    """Returns f plus its mean over each element's cross [B, N, C].
 
     Args:
-        theta: angles of the queries [B, N, C].
-        phi: angles of the keys [B, N, C].
         f: values [B, N, C].
-        own: exp of the cosine of each element with itself [B, N, C]: it is in the row and in the column, and once too often.
+        planes: ``circle.planes_of``'s ten numbers.
         kernel: K [2n + 1, 2n + 1].
     """
-    mean = f.new_empty(f.shape)
+    y = f.new_empty(f.shape)
+    wide_planes, k = _wide(planes, kernel)
     for b in _bags(f, kernel):
-        at_query, at_key, values, own_, k = _wide(theta[b], phi[b], f[b], own[b], kernel)
-        sums = _scatter(_features(at_key, k), _sources(values))
-        mean[b] = _mean(_features(at_query, k), sums, values, own_, k)[0]
-    return mean
+        (values,) = _wide(f[b])
+        query, key = _directions(values, wide_planes)
+        sums = _scatter(_features(key, k), _sources(values))
+        own = _own(query, key, wide_planes)
+        y[b] = _mean(_features(query, k), sums, values, own, k)[0].add_(values)
+    return y
 
 
 def backward(
-    theta: Tensor, phi: Tensor, f: Tensor, own: Tensor, kernel: Tensor, dmean: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Returns the gradients of theta, phi, f, own and kernel; the mean is made anew, unrounded."""
-    dtheta, dphi, df, down = (f.new_empty(f.shape) for _ in range(4))
-    dkernel = torch.zeros_like(*_wide(kernel))
+    f: Tensor, planes: Tensor, kernel: Tensor, dy: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns the gradients of f, planes and kernel; the mean is made anew, unrounded."""
+    df = f.new_empty(f.shape)
+    dplanes, dkernel = (x.new_zeros(x.shape, dtype=torch.float64) for x in (planes, kernel))
+    wide_planes, k = _wide(planes, kernel)
+    g = wide_planes[6:].view(2, 2)
     for b in _bags(f, kernel):
-        t, p, values, own_, k, dmean_ = _wide(theta[b], phi[b], f[b], own[b], kernel, dmean[b])
-        at_query, at_key, sources = _features(t, k), _features(p, k), _sources(values)
+        values, dy_ = _wide(f[b], dy[b])
+        query, key = _directions(values, wide_planes)
+        at_query, at_key, sources = _features(query, k), _features(key, k), _sources(values)
+        own = _own(query, key, wide_planes)
         rows, columns = _scatter(at_key, sources)
-        mean, total = _mean(at_query, (rows, columns), values, own_, k)
+        mean, total = _mean(at_query, (rows, columns), values, own, k)
         # mean = (top - own f) / (bottom - own)
-        dtop = dmean_ / total
+        dtop = dy_ / total
         dsums = torch.stack([dtop, -dtop * mean], dim=2)  # [B, N, 2, C]
-        down[b] = dtop * (mean - values)
+        dcosine = dtop * (mean - values) * own
         # The transpose of a sum over the cross is a sum over the cross: queries scatter, keys gather.
         drows, dcolumns = _scatter(at_query, dsums)
-        df[b] = _gather(at_key, (drows, dcolumns), k.T)[:, :, 0] - dtop * own_
-        dtheta[b] = _along(at_query, (rows, columns), k, dsums)
-        dphi[b] = _along(at_key, (drows, dcolumns), k.T, sources)
+        direct = _gather(at_key, (drows, dcolumns), k.T)[:, :, 0] - dtop * own + dy_
+        dtheta = _along(at_query, (rows, columns), k, dsums)
+        dtheta += dcosine * _slope(query, toward(key[:2], g.T))
+        dphi = _along(at_key, (drows, dcolumns), k.T, sources)
+        dphi += dcosine * _slope(key, toward(query[:2], g))
+        for i, dangle, z in ((0, dtheta, query), (3, dphi, key)):
+            dx, dheight = -dangle * z[1] * z[2], dangle * z[0] * z[2]
+            direct += dx * wide_planes[i]
+            dplanes[i : i + 3] += _total(dx * values, dx, dheight)
+        dplanes[6:] += _total(*(dcosine * u * v for u in query[:2] for v in key[:2]))
+        df[b] = direct
         dkernel += torch.einsum("bnfs,bngs->fg", drows, rows)
         dkernel += torch.einsum("bsfc,bsgc->fg", dcolumns, columns)
-    return dtheta, dphi, df, down, dkernel.to(kernel.dtype)
+    return df, dplanes.to(planes.dtype), dkernel.to(kernel.dtype)
+
+
+_Direction = tuple[Tensor, Tensor, Tensor]
+
+
+def _directions(f: Tensor, planes: Tensor) -> tuple[_Direction, _Direction]:
+    """Those of the queries, and of the keys."""
+    return direction_of(f, planes[:3]), direction_of(f, planes[3:6])
+
+
+def _own(query: _Direction, key: _Direction, planes: Tensor) -> Tensor:
+    """exp of each element's cosine with itself: it is in the row and in the column, once too often."""
+    x, y = toward(query[:2], planes[6:].view(2, 2))
+    return (x * key[0] + y * key[1]).exp_()
+
+
+def _slope(z: _Direction, to: tuple[Tensor, Tensor]) -> Tensor:
+    """The derivative of z . to by the angle of z."""
+    return z[0] * to[1] - z[1] * to[0]
+
+
+def _total(*terms: Tensor) -> Tensor:
+    """Float64, on any device: these sums nearly cancel."""
+    return torch.stack([x.sum(dtype=torch.float64) for x in terms])
 
 
 def _wide(*tensors: Tensor) -> tuple[Tensor, ...]:
@@ -82,9 +121,9 @@ def _sources(f: Tensor) -> Tensor:
     return torch.stack([f, torch.ones_like(f)], dim=2)
 
 
-def _features(t: Tensor, kernel: Tensor) -> Tensor:
-    """psi(t): [B, N, C] -> [B, N, 2n + 1, C]."""
-    return features(t, len(kernel) // 2, dim=2)
+def _features(z: _Direction, kernel: Tensor) -> Tensor:
+    """psi of its angle: [B, N, C] -> [B, N, 2n + 1, C]."""
+    return features(z[:2], len(kernel) // 2, dim=2)
 
 
 def _scatter(psi: Tensor, sources: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,6 +7,7 @@ import triton
 from torch import Tensor
 
 from vadfast_kernels.sta_attention import triton_exact, tuned
+from vadfast_kernels.sta_attention.triton_circle import KEY, QUERY
 from vadfast_kernels.sta_attention.triton_kernels import (
     sta_bwd_key_kernel,
     sta_bwd_product_kernel,
@@ -15,71 +16,72 @@ from vadfast_kernels.sta_attention.triton_kernels import (
     sta_merge_kernel,
     sta_rows_kernel,
 )
+from vadfast_kernels.sta_attention.triton_planes import prepare
+
+__all__ = ["backward", "forward", "prepare"]
 
 
-def forward(theta: Tensor, phi: Tensor, f: Tensor, own: Tensor, kernel: Tensor) -> Tensor:
-    """Returns the mean of f over each element's cross [B, N, C]; what is not contiguous is copied once.
+def forward(f: Tensor, planes: Tensor, kernel: Tensor) -> Tensor:
+    """Returns f plus its mean over each element's cross [B, N, C]; what is not contiguous is copied once.
 
     Args:
-        theta: angles of the queries [B, N, C].
-        phi: angles of the keys [B, N, C].
         f: values [B, N, C].
-        own: exp of the cosine of each element with itself [B, N, C].
-        kernel: K [2n + 1, 2n + 1], or G [2, 2], which asks for exp itself.
+        planes: ``circle.planes_of``'s ten numbers.
+        kernel: K [2n + 1, 2n + 1], or [0, 0], which asks for exp itself.
     """
-    theta, phi, f, own, kernel = (x.contiguous() for x in (theta, phi, f, own, kernel))
+    f, planes, kernel = (x.contiguous() for x in (f, planes, kernel))
     with torch.cuda.device_of(f):
-        if len(kernel) == 2:
-            return triton_exact.forward(theta, phi, f, own, kernel)
-        _, rows = _sum_rows(phi, f, None, kernel)
-        mean = torch.empty_like(f)
-        sta_mean_kernel[_grid(f)](
-            mean, theta, phi, f, own, kernel, rows, *f.shape[1:], **_options(kernel)
-        )
-        return mean
+        if len(kernel) == 0:
+            return triton_exact.forward(f, planes)
+        _, rows = _sum_rows(f, None, None, None, planes, kernel)
+        y = torch.empty_like(f)
+        sta_mean_kernel[_grid(f)](y, f, planes, kernel, rows, *f.shape[1:], **_options(kernel))
+        return y
 
 
 def backward(
-    theta: Tensor, phi: Tensor, f: Tensor, own: Tensor, kernel: Tensor, dmean: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Returns the gradients of theta, phi, f, own and kernel; the mean is made anew."""
-    theta, phi, f, own, kernel, dmean = (
-        x.contiguous() for x in (theta, phi, f, own, kernel, dmean)
-    )
+    f: Tensor, planes: Tensor, kernel: Tensor, dy: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns the gradients of f, planes and kernel; the mean is made anew."""
+    f, planes, kernel, dy = (x.contiguous() for x in (f, planes, kernel, dy))
     with torch.cuda.device_of(f):
-        f = f - f.mean(dim=(1, 2), keepdim=True)
-        if len(kernel) == 2:
-            return triton_exact.backward(theta, phi, f, own, kernel, dmean)
+        shift = f.mean(dim=(1, 2))
+        if len(kernel) == 0:
+            df, dplanes = triton_exact.backward(f, shift, planes, dy)
+            return df, dplanes, torch.empty_like(kernel)
         (b, n, c), n_features = f.shape, len(kernel)
         sizes, options = (n, c), _options(kernel)
-        dtheta, dphi, df, down, to_values, to_weights = (torch.empty_like(f) for _ in range(6))
+        df, dtheta, to_values, to_weights = (torch.empty_like(f) for _ in range(4))
         columns, dcolumns = (f.new_empty((b, n_features, 2, c)) for _ in range(2))
-        rows, product = _sum_rows(phi, f, None, kernel)
+        rows, product = _sum_rows(f, shift, None, None, planes, kernel)
         sta_bwd_query_kernel[_grid(f)](
-            dtheta, down, to_values, to_weights, columns,
-            theta, phi, f, own, dmean, kernel, product, *sizes, **options,
+            dtheta, to_values, to_weights, columns,
+            f, shift, planes, dy, kernel, product, *sizes, **options,
         )  # fmt: skip
         transposed = kernel.T.contiguous()
-        drows, product = _sum_rows(theta, to_values, to_weights, transposed)
+        drows, product = _sum_rows(f, None, to_values, to_weights, planes, transposed)
+        parts = f.new_empty((*_grid(f), 10), dtype=torch.float64)
         sta_bwd_key_kernel[_grid(f)](
-            dphi, df, dcolumns,
-            theta, phi, f, own, to_values, to_weights, transposed, product, *sizes, **options,
+            df, parts, dcolumns,
+            f, shift, planes, dy, dtheta, to_values, to_weights, transposed, product, *sizes, **options,
         )  # fmt: skip
         dkernel = torch.einsum("rfs,rgs->fg", drows, rows) + _column_product(dcolumns, columns)
-    return dtheta, dphi, df, down, dkernel.to(kernel.dtype)
+    return df, parts.sum(dim=(0, 1)).to(planes.dtype), dkernel.to(kernel.dtype)
 
 
-def _sum_rows(angles: Tensor, a: Tensor, b: Tensor | None, kernel: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns sums of psi x (a, b), or (a, 1), over each row [B N, 2n + 1, 2] float64, and K times them in float32."""
-    n_rows, (c, n_features) = a.shape[0] * a.shape[1], (a.shape[2], len(kernel))
+def _sum_rows(
+    f: Tensor, shift: Tensor | None, a: Tensor | None, b: Tensor | None, planes: Tensor, kernel: Tensor
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Returns sums over each row of psi(phi) x (f - shift, 1), or given a and b of psi(theta) x (a, b), [B N, 2n + 1, 2] float64, and K times them in float32."""
+    n_rows, (c, n_features) = f.shape[0] * f.shape[1], (f.shape[2], len(kernel))
     n_splits = triton.cdiv(c, tuned.PER_SPLIT)
-    parts = a.new_empty((n_rows, n_splits, n_features, 2))
+    parts = f.new_empty((n_rows, n_splits, n_features, 2))
     sta_rows_kernel[n_rows, n_splits](
-        parts, angles, a, a if b is None else b, c, tuned.PER_SPLIT,
-        WEIGHTED=b is not None, **_options(kernel),
+        parts, f, shift, a, b, planes, *f.shape[1:], tuned.PER_SPLIT,
+        LINE=KEY if a is None else QUERY, **_options(kernel),
     )  # fmt: skip
-    rows = a.new_empty((n_rows, n_features, 2), dtype=torch.float64)
-    product = a.new_empty((n_rows, n_features, 2))
+    rows = f.new_empty((n_rows, n_features, 2), dtype=torch.float64)
+    product = f.new_empty((n_rows, n_features, 2))
     sta_merge_kernel[(n_rows,)](
         rows, product, parts, kernel, n_splits,
         F=n_features, BLOCK_F=tuned.block_f(n_features), num_warps=4,

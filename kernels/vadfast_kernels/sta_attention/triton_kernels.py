@@ -6,23 +6,33 @@ made by whoever reads it, and read by nobody else. So there is no atomic, and a 
 
     forward     rows:   parts of the row sums of psi(phi) x (f, 1)           merge:  their total, and K times it
                 mean
-    backward    rows, merge, query:  dtheta, down, and d(sums) = (a, b)      of psi(phi) x (f, 1)
-                rows, merge, key:    dphi, df                                of psi(theta) x (a, b)
+    backward    rows, merge, query:  dtheta, and d(sums) = (a, b)            of psi(phi) x (f, 1)
+                rows, merge, key:    df, and parts of the planes' gradient   of psi(theta) x (a, b)
                 product:             parts of dK, of the columns
+
+Angles are never made: psi takes their cosine and sine, which are f w + b over its length.
 
 The gradients of the weights are sums that nearly cancel. Eager loses little of them, because it weighs differences f - mean; here f
 is centred instead (the mean of a cross moves with f, its gradients do not), sums over a row are float64 beyond a few hundred
-elements, and so is dK.
+elements, and so are dK and what comes of a program.
 """
 
 import triton
 import triton.language as tl
 
 from vadfast_kernels.sta_attention.triton_circle import (
+    KEY,
+    QUERY,
+    added,
+    chained,
+    direction_of,
     no_sums,
+    own_of,
     read,
+    shift_of,
     sources,
     store_columns,
+    store_parts,
     sum_columns,
     sums_so_far,
     times_kernel,
@@ -31,18 +41,20 @@ from vadfast_kernels.sta_attention.triton_circle import (
 
 @triton.jit
 def sta_rows_kernel(
-    parts_ptr, t_ptr, a_ptr, b_ptr, C, PER_SPLIT,
-    BLOCK: tl.constexpr, H: tl.constexpr, WEIGHTED: tl.constexpr,
+    parts_ptr, f_ptr, shift_ptr, a_ptr, b_ptr, planes_ptr, N, C, PER_SPLIT,
+    LINE: tl.constexpr, BLOCK: tl.constexpr, H: tl.constexpr,
 ):  # fmt: skip
-    """One split's part of the sums of psi(t) x (a, b) over one row."""
+    """One split's part of the sums of psi x ``sources`` over one row."""
     row, split = tl.program_id(0).to(tl.int64), tl.program_id(1)
+    shift = shift_of(shift_ptr, row // N)
     sums = no_sums(BLOCK, H)
     for first in range(split * PER_SPLIT, min((split + 1) * PER_SPLIT, C), BLOCK):
-        c = first + tl.arange(0, BLOCK)
-        inside = c < C
-        t = tl.load(t_ptr + row * C + c, mask=inside, other=0.0)
-        a, b = sources(a_ptr, b_ptr, row * C + c, inside, WEIGHTED)
-        sums = sums_so_far(sums, t, a, b, H)
+        column = first + tl.arange(0, BLOCK)
+        inside = column < C
+        f = tl.load(f_ptr + row * C + column, mask=inside, other=0.0)
+        c, s, _ = direction_of(f, planes_ptr, LINE)
+        a, b = sources(f, shift, a_ptr, b_ptr, row * C + column, inside)
+        sums = sums_so_far(sums, c, s, a, b, H)
     part = (row * tl.num_programs(1) + split) * (4 * H + 2)
     for i in tl.static_range(4 * H + 2):
         tl.store(parts_ptr + part + i, tl.sum(sums[i], 0))
@@ -72,74 +84,89 @@ def sta_merge_kernel(
 
 @triton.jit
 def sta_mean_kernel(
-    mean_ptr, theta_ptr, phi_ptr, f_ptr, own_ptr, kernel_ptr, row_ptr, N, C,
-    BLOCK: tl.constexpr, H: tl.constexpr,
-):  # fmt: skip
-    """The mean over the cross of each element of some columns of one bag."""
+    y_ptr, f_ptr, planes_ptr, kernel_ptr, row_ptr, N, C, BLOCK: tl.constexpr, H: tl.constexpr
+):
+    """f plus the mean over the cross, of each element of some columns of one bag."""
     bag = tl.program_id(0).to(tl.int64)
     c = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     inside, at = c < C, bag * N * C + c
-    columns = sum_columns(phi_ptr, f_ptr, f_ptr, at, inside, N, C, BLOCK, H, False)
+    columns = sum_columns(
+        f_ptr, 0.0, None, None, planes_ptr, at, inside, N, C, KEY, BLOCK, H
+    )  # fmt: skip
     columns = times_kernel(kernel_ptr, columns, BLOCK, H)
     for n in range(N):
         here = at + n * C
-        theta = tl.load(theta_ptr + here, mask=inside, other=0.0)
-        top, bottom, _, _ = read(theta, row_ptr + (bag * N + n) * (4 * H + 2), columns, H)
         f = tl.load(f_ptr + here, mask=inside, other=0.0)
-        own = tl.load(own_ptr + here, mask=inside, other=0.0)
-        tl.store(mean_ptr + here, (top - own * f) / (bottom - own), mask=inside)
+        cos, sin, _ = direction_of(f, planes_ptr, QUERY)
+        top, bottom, _, _ = read(cos, sin, row_ptr + (bag * N + n) * (4 * H + 2), columns, H)
+        own = own_of(f, planes_ptr)
+        tl.store(y_ptr + here, (top - own * f) / (bottom - own) + f, mask=inside)
 
 
 @triton.jit
 def sta_bwd_query_kernel(
-    dtheta_ptr, down_ptr, a_ptr, b_ptr, columns_ptr,
-    theta_ptr, phi_ptr, f_ptr, own_ptr, dmean_ptr, kernel_ptr, row_ptr, N, C,
+    dtheta_ptr, a_ptr, b_ptr, columns_ptr,
+    f_ptr, shift_ptr, planes_ptr, dy_ptr, kernel_ptr, row_ptr, N, C,
     BLOCK: tl.constexpr, H: tl.constexpr,
 ):  # fmt: skip
     """As the mean, from f centred; (a, b) is the gradient of both sums of an element: of values, and of weights."""
     bag = tl.program_id(0).to(tl.int64)
     c = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     inside, at = c < C, bag * N * C + c
-    columns = sum_columns(phi_ptr, f_ptr, f_ptr, at, inside, N, C, BLOCK, H, False)
+    shift = shift_of(shift_ptr, bag)
+    columns = sum_columns(
+        f_ptr, shift, None, None, planes_ptr, at, inside, N, C, KEY, BLOCK, H
+    )  # fmt: skip
     store_columns(columns_ptr, columns, bag, c, inside, C, H)
     columns = times_kernel(kernel_ptr, columns, BLOCK, H)
     for n in range(N):
-        here = at + n * C
-        theta = tl.load(theta_ptr + here, mask=inside, other=0.0)
-        top, bottom, dtop, dbottom = read(theta, row_ptr + (bag * N + n) * (4 * H + 2), columns, H)
+        here, row = at + n * C, row_ptr + (bag * N + n) * (4 * H + 2)
         f = tl.load(f_ptr + here, mask=inside, other=0.0)
-        own = tl.load(own_ptr + here, mask=inside, other=0.0)
+        cos, sin, _ = direction_of(f, planes_ptr, QUERY)
+        top, bottom, dtop, dbottom = read(cos, sin, row, columns, H)
+        own = own_of(f, planes_ptr)
         total = bottom - own
-        mean = (top - own * f) / total
-        a = tl.load(dmean_ptr + here, mask=inside, other=0.0) / total
+        mean = (top - own * (f - shift)) / total
+        a = tl.load(dy_ptr + here, mask=inside, other=0.0) / total
         tl.store(a_ptr + here, a, mask=inside)
         tl.store(b_ptr + here, -a * mean, mask=inside)
         tl.store(dtheta_ptr + here, a * (dtop - mean * dbottom), mask=inside)
-        tl.store(down_ptr + here, a * (mean - f), mask=inside)
 
 
 @triton.jit
 def sta_bwd_key_kernel(
-    dphi_ptr, df_ptr, columns_ptr,
-    theta_ptr, phi_ptr, f_ptr, own_ptr, a_ptr, b_ptr, kernel_ptr, row_ptr, N, C,
+    df_ptr, parts_ptr, columns_ptr,
+    f_ptr, shift_ptr, planes_ptr, dy_ptr, dtheta_ptr, a_ptr, b_ptr, kernel_ptr, row_ptr, N, C,
     BLOCK: tl.constexpr, H: tl.constexpr,
 ):  # fmt: skip
     """The transpose of a sum over the cross is a sum over the cross: here queries are summed, and keys read."""
     bag = tl.program_id(0).to(tl.int64)
     c = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     inside, at = c < C, bag * N * C + c
-    columns = sum_columns(theta_ptr, a_ptr, b_ptr, at, inside, N, C, BLOCK, H, True)
+    shift = shift_of(shift_ptr, bag)
+    columns = sum_columns(
+        f_ptr, shift, a_ptr, b_ptr, planes_ptr, at, inside, N, C, QUERY, BLOCK, H
+    )  # fmt: skip
     store_columns(columns_ptr, columns, bag, c, inside, C, H)
     columns = times_kernel(kernel_ptr, columns, BLOCK, H)
+    zero, parts = tl.zeros((BLOCK,), tl.float32), ()
+    for _ in tl.static_range(10):
+        parts += (zero,)
     for n in range(N):
-        here = at + n * C
-        phi = tl.load(phi_ptr + here, mask=inside, other=0.0)
-        values, _, dvalues, dweights = read(phi, row_ptr + (bag * N + n) * (4 * H + 2), columns, H)
+        here, row = at + n * C, row_ptr + (bag * N + n) * (4 * H + 2)
         f = tl.load(f_ptr + here, mask=inside, other=0.0)
-        own = tl.load(own_ptr + here, mask=inside, other=0.0)
+        cos, sin, _ = direction_of(f, planes_ptr, KEY)
+        values, _, dvalues, dweights = read(cos, sin, row, columns, H)
         a = tl.load(a_ptr + here, mask=inside, other=0.0)
-        tl.store(df_ptr + here, values - a * own, mask=inside)
-        tl.store(dphi_ptr + here, dvalues * f + dweights, mask=inside)
+        b = tl.load(b_ptr + here, mask=inside, other=0.0)
+        dtheta = tl.load(dtheta_ptr + here, mask=inside, other=0.0)
+        dy = tl.load(dy_ptr + here, mask=inside, other=0.0)
+        value = f - shift
+        dphi = dvalues * value + dweights
+        df, more = chained(f, value, a, b, values, dtheta, dphi, dy, inside, planes_ptr)
+        tl.store(df_ptr + here, df, mask=inside)
+        parts = added(parts, more)
+    store_parts(parts_ptr, parts)
 
 
 @triton.jit
