@@ -25,6 +25,8 @@ import torch
 from torch import Tensor
 
 N_SAMPLES = 64  # of each angle: aliases of harmonics beyond 64 - n are below 1e-60
+# What is left of b across w, as a share of b: less is rounding, and the axis made of it would be any, even w's own.
+PARALLEL = 1e-12
 
 
 def prepared(
@@ -51,6 +53,7 @@ def planes_of(wq: Tensor, bq: Tensor, wk: Tensor, bk: Tensor) -> Tensor:
     first = w / length.clamp_min(tiny)[:, None]
     along = (first * b).sum(dim=1)
     rest = b - along[:, None] * first
+    rest = rest.masked_fill((rest.norm(dim=1) <= PARALLEL * b.norm(dim=1))[:, None], 0)
     height = rest.norm(dim=1)
     basis = torch.stack([first, rest / height.clamp_min(tiny)[:, None]], dim=1)  # [2, axes, D]
     g = basis[0] @ basis[1].T

@@ -82,7 +82,7 @@ def _directions(f: Tensor, planes: Tensor) -> tuple[_Direction, _Direction]:
 
 
 def _own(query: _Direction, key: _Direction, planes: Tensor) -> Tensor:
-    """exp of each element's cosine with itself: it is in the row and in the column, once too often."""
+    """The exp of each element's cosine with itself: it is in the row and in the column, once too often."""
     x, y = toward(query[:2], planes[6:].view(2, 2))
     return (x * key[0] + y * key[1]).exp_()
 
@@ -122,7 +122,7 @@ def _sources(f: Tensor) -> Tensor:
 
 
 def _features(z: _Direction, kernel: Tensor) -> Tensor:
-    """psi of its angle: [B, N, C] -> [B, N, 2n + 1, C]."""
+    """The features of an angle: [B, N, C] -> [B, N, 2n + 1, C]."""
     return features(z[:2], len(kernel) // 2, dim=2)
 
 

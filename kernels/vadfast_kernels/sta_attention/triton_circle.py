@@ -23,27 +23,29 @@ def direction_of(f, planes_ptr, LINE: tl.constexpr):
     x, y = tl.where(nowhere, 1.0, x * inverse), height * inverse
     square = x * x + y * y
     shorten = tl.rsqrt(square)
-    shorten *= 1.5 - 0.5 * square * shorten * shorten  # a GPU's own is off by 2 units in the last place
+    shorten *= (
+        1.5 - 0.5 * square * shorten * shorten
+    )  # a GPU's own is off by 2 units in the last place
     return x * shorten, y * shorten, tl.where(nowhere, 0.0, inverse * shorten)
 
 
 @triton.jit
 def toward_keys(c, s, planes_ptr):
-    """z G for the cosine and sine of queries."""
+    """Returns z G for the cosine and sine of queries."""
     x = c * tl.load(planes_ptr + G) + s * tl.load(planes_ptr + G + 2)
     return x, c * tl.load(planes_ptr + G + 1) + s * tl.load(planes_ptr + G + 3)
 
 
 @triton.jit
 def toward_queries(c, s, planes_ptr):
-    """z G^T for the cosine and sine of keys."""
+    """Returns z G^T for the cosine and sine of keys."""
     x = c * tl.load(planes_ptr + G) + s * tl.load(planes_ptr + G + 1)
     return x, c * tl.load(planes_ptr + G + 2) + s * tl.load(planes_ptr + G + 3)
 
 
 @triton.jit
 def own_of(f, planes_ptr):
-    """exp of each element's cosine with itself: it is in the row and in the column, once too often."""
+    """The exp of each element's cosine with itself: it is in the row and in the column, once too often."""
     c, s, _ = direction_of(f, planes_ptr, QUERY)
     x, y = toward_keys(c, s, planes_ptr)
     c, s, _ = direction_of(f, planes_ptr, KEY)
@@ -68,9 +70,10 @@ def chained(f, value, a, b, values, dtheta, dphi, dy, inside, planes_ptr):
     dqx, dkx = -dtheta * qs, -dphi * ks
     df = values - a * own + dy
     df += dqx * tl.load(planes_ptr + QUERY) + dkx * tl.load(planes_ptr + KEY)
-    lines = (dqx * f, dqx, dtheta * qc, dkx * f, dkx, dphi * kc)
-    qc, qs = dcosine * qc, dcosine * qs
-    return df, lines + (qc * kc, qc * ks, qs * kc, qs * ks)
+    x, y = dcosine * qc, dcosine * qs
+    return df, (
+        dqx * f, dqx, dtheta * qc, dkx * f, dkx, dphi * kc, x * kc, x * ks, y * kc, y * ks,
+    )  # fmt: skip
 
 
 @triton.jit
@@ -92,7 +95,7 @@ def store_parts(parts_ptr, parts):
 
 @triton.jit
 def features(c, s, H: tl.constexpr):
-    """psi of the angle with cosine c and sine s, a tuple: 1, cos t, sin t, ..., cos Ht, sin Ht, by the addition theorem."""
+    """The features psi of the angle with cosine c and sine s, a tuple: 1, cos t, sin t, ..., cos Ht, sin Ht, by the addition theorem."""
     psi = (tl.full(c.shape, 1.0, tl.float32), c, s)
     for m in tl.static_range(1, H):
         x, y = psi[2 * m - 1], psi[2 * m]
@@ -111,18 +114,18 @@ def sums_so_far(sums, c, s, a, b, H: tl.constexpr):
 
 
 @triton.jit
-def no_sums(BLOCK: tl.constexpr, H: tl.constexpr):
-    """What sums start from."""
+def no_sums(COUNT: tl.constexpr, BLOCK: tl.constexpr):
+    """What ``COUNT`` sums start from."""
     zero, sums = tl.zeros((BLOCK,), tl.float32), ()
-    for _ in tl.static_range(4 * H + 2):
+    for _ in tl.static_range(COUNT):
         sums += (zero,)
     return sums
 
 
 @triton.jit
-def sources(f, shift, a_ptr, b_ptr, at, inside):
-    """What is summed: (f - shift, 1), or where there is ``a_ptr`` (a, b); 0 outside."""
-    if a_ptr is not None:
+def sources(f, shift, a_ptr, b_ptr, at, inside, WEIGHTED: tl.constexpr):
+    """What is summed: (a, b), or without ``WEIGHTED`` (f - shift, 1); 0 outside."""
+    if WEIGHTED:
         a = tl.load(a_ptr + at, mask=inside, other=0.0)
         b = tl.load(b_ptr + at, mask=inside, other=0.0)
     else:
@@ -131,25 +134,16 @@ def sources(f, shift, a_ptr, b_ptr, at, inside):
 
 
 @triton.jit
-def shift_of(shift_ptr, bag):
-    """What f is centred by: only gradients ask for it."""
-    shift = 0.0
-    if shift_ptr is not None:
-        shift = tl.load(shift_ptr + bag)
-    return shift
-
-
-@triton.jit
 def sum_columns(
     f_ptr, shift, a_ptr, b_ptr, planes_ptr, at, inside, N, C,
-    LINE: tl.constexpr, BLOCK: tl.constexpr, H: tl.constexpr,
+    LINE: tl.constexpr, BLOCK: tl.constexpr, H: tl.constexpr, WEIGHTED: tl.constexpr,
 ):  # fmt: skip
     """Sums of psi x ``sources`` over each column."""
-    sums = no_sums(BLOCK, H)
+    sums = no_sums(4 * H + 2, BLOCK)
     for n in range(N):
         f = tl.load(f_ptr + at + n * C, mask=inside, other=0.0)
         c, s, _ = direction_of(f, planes_ptr, LINE)
-        a, b = sources(f, shift, a_ptr, b_ptr, at + n * C, inside)
+        a, b = sources(f, shift, a_ptr, b_ptr, at + n * C, inside, WEIGHTED)
         sums = sums_so_far(sums, c, s, a, b, H)
     return sums
 
@@ -177,7 +171,7 @@ def times_kernel(kernel_ptr, sums, BLOCK: tl.constexpr, H: tl.constexpr):
 
 @triton.jit
 def read(c, s, row_ptr, column, H: tl.constexpr):
-    """psi . (row + column) of both sources, and its derivatives by the angle."""
+    """Returns psi . (row + column) of both sources, and its derivatives by the angle."""
     psi = features(c, s, H)
     a, b = tl.load(row_ptr) + column[0], tl.load(row_ptr + 1) + column[1]
     da, db = tl.zeros(c.shape, tl.float32), tl.zeros(c.shape, tl.float32)

@@ -19,7 +19,6 @@ from vadfast_kernels.sta_attention.triton_circle import (
     chained,
     direction_of,
     own_of,
-    shift_of,
     sources,
     store_parts,
     toward_keys,
@@ -30,7 +29,8 @@ from vadfast_kernels.sta_attention.triton_circle import (
 @triton.jit
 def sums_over_cross(
     x, y, f_ptr, shift, a_ptr, b_ptr, planes_ptr, line, bag, c, inside, N, C,
-    LINE: tl.constexpr, BLOCK: tl.constexpr, BLOCK_OTHER: tl.constexpr, MOMENTS: tl.constexpr,
+    LINE: tl.constexpr, BLOCK: tl.constexpr, BLOCK_OTHER: tl.constexpr,
+    WEIGHTED: tl.constexpr, MOMENTS: tl.constexpr,
 ):  # fmt: skip
     """Sums over the row of one tile of elements, then over their columns, of exp((x, y) z'^T) x ``sources``; each element itself is in both.
 
@@ -43,7 +43,7 @@ def sums_over_cross(
     for first in range(0, C, BLOCK_OTHER):
         to = first + tl.arange(0, BLOCK_OTHER)
         f = tl.load(f_ptr + line * C + to, mask=to < C, other=0.0)
-        a, b = sources(f, shift, a_ptr, b_ptr, line * C + to, to < C)
+        a, b = sources(f, shift, a_ptr, b_ptr, line * C + to, to < C, WEIGHTED)
         cos, sin, _ = direction_of(f, planes_ptr, LINE)
         e = tl.exp2(x[:, None] * cos[None, :] + y[:, None] * sin[None, :])
         a_sum += e * a[None, :]
@@ -59,7 +59,7 @@ def sums_over_cross(
     for n in range(N):
         at = (bag * N + n) * C + c
         f = tl.load(f_ptr + at, mask=inside, other=0.0)
-        a, b = sources(f, shift, a_ptr, b_ptr, at, inside)
+        a, b = sources(f, shift, a_ptr, b_ptr, at, inside, WEIGHTED)
         cos, sin, _ = direction_of(f, planes_ptr, LINE)
         e = tl.exp2(x * cos + y * sin)
         a_sum += e * a
@@ -76,7 +76,7 @@ def sums_over_cross(
 def sta_exact_kernel(
     y_ptr, f_ptr, planes_ptr, N, C, BLOCK: tl.constexpr, BLOCK_OTHER: tl.constexpr
 ):
-    """f plus the mean over the cross, of one tile of elements of one row."""
+    """Adds f and the mean over the cross, of one tile of elements of one row."""
     line = tl.program_id(0).to(tl.int64)
     bag, c = line // N, tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     inside, here = c < C, line * C + c
@@ -84,8 +84,8 @@ def sta_exact_kernel(
     cos, sin, _ = direction_of(f, planes_ptr, QUERY)
     x, y = toward_keys(cos, sin, planes_ptr)
     top, bottom, _, _, _, _ = sums_over_cross(
-        x, y, f_ptr, 0.0, None, None, planes_ptr, line, bag, c, inside, N, C,
-        KEY, BLOCK, BLOCK_OTHER, False,
+        x, y, f_ptr, 0.0, f_ptr, f_ptr, planes_ptr, line, bag, c, inside, N, C,
+        KEY, BLOCK, BLOCK_OTHER, False, False,
     )  # fmt: skip
     own = own_of(f, planes_ptr)
     tl.store(y_ptr + here, (top - own * f) / (bottom - own) + f, mask=inside)
@@ -100,13 +100,13 @@ def sta_exact_bwd_query_kernel(
     line = tl.program_id(0).to(tl.int64)
     bag, c = line // N, tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     inside, here = c < C, line * C + c
-    shift = shift_of(shift_ptr, bag)
+    shift = tl.load(shift_ptr + bag)
     f = tl.load(f_ptr + here, mask=inside, other=0.0)
     cos, sin, _ = direction_of(f, planes_ptr, QUERY)
     x, y = toward_keys(cos, sin, planes_ptr)
     top, bottom, top_x, top_y, bottom_x, bottom_y = sums_over_cross(
-        x, y, f_ptr, shift, None, None, planes_ptr, line, bag, c, inside, N, C,
-        KEY, BLOCK, BLOCK_OTHER, True,
+        x, y, f_ptr, shift, f_ptr, f_ptr, planes_ptr, line, bag, c, inside, N, C,
+        KEY, BLOCK, BLOCK_OTHER, False, True,
     )  # fmt: skip
     own = own_of(f, planes_ptr)
     total = bottom - own
@@ -132,9 +132,9 @@ def sta_exact_bwd_key_kernel(
     x, y = toward_queries(cos, sin, planes_ptr)
     values, _, values_x, values_y, weights_x, weights_y = sums_over_cross(
         x, y, f_ptr, 0.0, a_ptr, b_ptr, planes_ptr, line, bag, c, inside, N, C,
-        QUERY, BLOCK, BLOCK_OTHER, True,
+        QUERY, BLOCK, BLOCK_OTHER, True, True,
     )  # fmt: skip
-    value = f - shift_of(shift_ptr, bag)
+    value = f - tl.load(shift_ptr + bag)
     # The gradient of z_key G^T, then that of z_query G.
     x, y = toward_keys(values_x * value + weights_x, values_y * value + weights_y, planes_ptr)
     dphi = cos * y - sin * x
@@ -149,8 +149,8 @@ def sta_exact_bwd_key_kernel(
     df, parts = chained(f, value, a, b, values, dtheta, dphi, dy, inside, planes_ptr)
     tl.store(df_ptr + here, df, mask=inside)
     zero = tl.zeros((BLOCK,), tl.float32)
-    of_lines = (zero, zero, zero, zero, zero, zero)
-    parts = added(parts, of_lines + (cos * x, cos * y, sin * x, sin * y))
+    dg = (zero, zero, zero, zero, zero, zero, cos * x, cos * y, sin * x, sin * y)
+    parts = added(parts, dg)
     store_parts(parts_ptr, parts)
 
 

@@ -77,8 +77,9 @@ def _sum_rows(
     n_splits = triton.cdiv(c, tuned.PER_SPLIT)
     parts = f.new_empty((n_rows, n_splits, n_features, 2))
     sta_rows_kernel[n_rows, n_splits](
-        parts, f, shift, a, b, planes, *f.shape[1:], tuned.PER_SPLIT,
-        LINE=KEY if a is None else QUERY, **_options(kernel),
+        parts, f, f if shift is None else shift, f if a is None else a, f if b is None else b, planes,
+        *f.shape[1:], tuned.PER_SPLIT, LINE=KEY if a is None else QUERY,
+        CENTRED=shift is not None, WEIGHTED=a is not None, **_options(kernel),
     )  # fmt: skip
     rows = f.new_empty((n_rows, n_features, 2), dtype=torch.float64)
     product = f.new_empty((n_rows, n_features, 2))

@@ -29,7 +29,6 @@ from vadfast_kernels.sta_attention.triton_circle import (
     no_sums,
     own_of,
     read,
-    shift_of,
     sources,
     store_columns,
     store_parts,
@@ -43,17 +42,18 @@ from vadfast_kernels.sta_attention.triton_circle import (
 def sta_rows_kernel(
     parts_ptr, f_ptr, shift_ptr, a_ptr, b_ptr, planes_ptr, N, C, PER_SPLIT,
     LINE: tl.constexpr, BLOCK: tl.constexpr, H: tl.constexpr,
+    CENTRED: tl.constexpr, WEIGHTED: tl.constexpr,
 ):  # fmt: skip
     """One split's part of the sums of psi x ``sources`` over one row."""
     row, split = tl.program_id(0).to(tl.int64), tl.program_id(1)
-    shift = shift_of(shift_ptr, row // N)
-    sums = no_sums(BLOCK, H)
+    shift = tl.load(shift_ptr + row // N) if CENTRED else 0.0
+    sums = no_sums(4 * H + 2, BLOCK)
     for first in range(split * PER_SPLIT, min((split + 1) * PER_SPLIT, C), BLOCK):
         column = first + tl.arange(0, BLOCK)
         inside = column < C
         f = tl.load(f_ptr + row * C + column, mask=inside, other=0.0)
         c, s, _ = direction_of(f, planes_ptr, LINE)
-        a, b = sources(f, shift, a_ptr, b_ptr, row * C + column, inside)
+        a, b = sources(f, shift, a_ptr, b_ptr, row * C + column, inside, WEIGHTED)
         sums = sums_so_far(sums, c, s, a, b, H)
     part = (row * tl.num_programs(1) + split) * (4 * H + 2)
     for i in tl.static_range(4 * H + 2):
@@ -86,12 +86,12 @@ def sta_merge_kernel(
 def sta_mean_kernel(
     y_ptr, f_ptr, planes_ptr, kernel_ptr, row_ptr, N, C, BLOCK: tl.constexpr, H: tl.constexpr
 ):
-    """f plus the mean over the cross, of each element of some columns of one bag."""
+    """Adds f and the mean over the cross, of each element of some columns of one bag."""
     bag = tl.program_id(0).to(tl.int64)
     c = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     inside, at = c < C, bag * N * C + c
     columns = sum_columns(
-        f_ptr, 0.0, None, None, planes_ptr, at, inside, N, C, KEY, BLOCK, H
+        f_ptr, 0.0, f_ptr, f_ptr, planes_ptr, at, inside, N, C, KEY, BLOCK, H, False
     )  # fmt: skip
     columns = times_kernel(kernel_ptr, columns, BLOCK, H)
     for n in range(N):
@@ -113,9 +113,9 @@ def sta_bwd_query_kernel(
     bag = tl.program_id(0).to(tl.int64)
     c = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     inside, at = c < C, bag * N * C + c
-    shift = shift_of(shift_ptr, bag)
+    shift = tl.load(shift_ptr + bag)
     columns = sum_columns(
-        f_ptr, shift, None, None, planes_ptr, at, inside, N, C, KEY, BLOCK, H
+        f_ptr, shift, f_ptr, f_ptr, planes_ptr, at, inside, N, C, KEY, BLOCK, H, False
     )  # fmt: skip
     store_columns(columns_ptr, columns, bag, c, inside, C, H)
     columns = times_kernel(kernel_ptr, columns, BLOCK, H)
@@ -143,15 +143,13 @@ def sta_bwd_key_kernel(
     bag = tl.program_id(0).to(tl.int64)
     c = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     inside, at = c < C, bag * N * C + c
-    shift = shift_of(shift_ptr, bag)
+    shift = tl.load(shift_ptr + bag)
     columns = sum_columns(
-        f_ptr, shift, a_ptr, b_ptr, planes_ptr, at, inside, N, C, QUERY, BLOCK, H
+        f_ptr, shift, a_ptr, b_ptr, planes_ptr, at, inside, N, C, QUERY, BLOCK, H, True
     )  # fmt: skip
     store_columns(columns_ptr, columns, bag, c, inside, C, H)
     columns = times_kernel(kernel_ptr, columns, BLOCK, H)
-    zero, parts = tl.zeros((BLOCK,), tl.float32), ()
-    for _ in tl.static_range(10):
-        parts += (zero,)
+    parts = no_sums(10, BLOCK)
     for n in range(N):
         here, row = at + n * C, row_ptr + (bag * N + n) * (4 * H + 2)
         f = tl.load(f_ptr + here, mask=inside, other=0.0)

@@ -10,9 +10,13 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from vadfast_kernels.sta_attention import circle
+
+_PARALLEL = tl.constexpr(circle.PARALLEL)
 # Of each angle: with 12 harmonics, aliases are beyond the 20th and below 1e-24.
 _SAMPLES = tl.constexpr(32)
 _STEP = tl.constexpr(2 * math.pi / 32)
+_N_WARPS = 8  # four exponentials a thread: with eight, sm_90 spilled 32 bytes
 
 
 def prepare(
@@ -26,7 +30,7 @@ def prepare(
         sta_prepare_kernel[(max(1, side),)](
             planes, kernel, wq, bq, wk, bk, len(wq),
             F=side, BLOCK_D=triton.next_power_of_2(len(wq)),
-            BLOCK_F=triton.next_power_of_2(max(1, side)), num_warps=4,
+            BLOCK_F=triton.next_power_of_2(max(1, side)), num_warps=_N_WARPS,
         )  # fmt: skip
     return planes, kernel
 
@@ -43,8 +47,9 @@ def sta_prepare_kernel(
     g_xx, g_xy = tl.sum(qx * kx, 0), tl.sum(qx * ky, 0)
     g_yx, g_yy = tl.sum(qy * kx, 0), tl.sum(qy * ky, 0)
     if row == 0:
-        lines = (slope_q, along_q, height_q, slope_k, along_k, height_k)
-        numbers = lines + (g_xx, g_xy, g_yx, g_yy)
+        numbers = (
+            slope_q, along_q, height_q, slope_k, along_k, height_k, g_xx, g_xy, g_yx, g_yy,
+        )  # fmt: skip
         for i in tl.static_range(10):
             tl.store(planes_ptr + i, numbers[i])
     if F > 0:
@@ -64,12 +69,20 @@ def _plane(w_ptr, b_ptr, D, BLOCK_D: tl.constexpr):
     d = tl.arange(0, BLOCK_D)
     w = tl.load(w_ptr + d, mask=d < D, other=0.0).to(tl.float64)
     b = tl.load(b_ptr + d, mask=d < D, other=0.0).to(tl.float64)
-    length = tl.sqrt(tl.sum(w * w, 0))
-    first = w / tl.where(length == 0, 1.0, length)
+    first, length = _unit(w)
     along = tl.sum(first * b, 0)
     rest = b - along * first
-    height = tl.sqrt(tl.sum(rest * rest, 0))
-    return first, rest / tl.where(height == 0, 1.0, height), length, along, height
+    parallel = tl.sum(rest * rest, 0) <= _PARALLEL * _PARALLEL * tl.sum(b * b, 0)
+    second, height = _unit(tl.where(parallel, 0.0, rest))
+    return first, second, length, along, height
+
+
+@triton.jit
+def _unit(x):
+    """Returns x / |x|, 0 where x is, and |x|: by one inverse root, because float64 divides and takes roots by a call."""
+    square = tl.sum(x * x, 0)
+    inverse = tl.where(square == 0, 0.0, tl.rsqrt(tl.where(square == 0, 1.0, square)))
+    return x * inverse, square * inverse
 
 
 @triton.jit
