@@ -67,9 +67,9 @@ def direction_of(f: Tensor, line: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """
     slope, along, height = line.unbind()
     x = f * slope + along
-    length = torch.hypot(x, height)
-    nowhere = length == 0
-    inverse = length.reciprocal_().masked_fill_(nowhere, 0)
+    square = torch.addcmul(height * height, x, x)
+    nowhere = square == 0
+    inverse = square.rsqrt_().masked_fill_(nowhere, 0)
     return x.mul_(inverse).masked_fill_(nowhere, 1), height * inverse, inverse
 
 

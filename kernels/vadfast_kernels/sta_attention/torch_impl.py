@@ -63,10 +63,14 @@ def backward(
         dphi = _along(at_key, (drows, dcolumns), k.T, sources)
         dphi += dcosine * _slope(key, toward(query[:2], g))
         for i, dangle, z in ((0, dtheta, query), (3, dphi, key)):
-            dx, dheight = -dangle * z[1] * z[2], dangle * z[0] * z[2]
+            dangle *= z[2]
+            dx = -dangle * z[1]
             direct += dx * wide_planes[i]
-            dplanes[i : i + 3] += _total(dx * values, dx, dheight)
-        dplanes[6:] += _total(*(dcosine * u * v for u in query[:2] for v in key[:2]))
+            dplanes[i] += _dot(dx, values)
+            dplanes[i + 1] += dx.sum(dtype=torch.float64)
+            dplanes[i + 2] += _dot(dangle, z[0])
+        turned = [dcosine * u for u in query[:2]]
+        dplanes[6:] += torch.stack([_dot(u, v) for u in turned for v in key[:2]])
         df[b] = direct
         dkernel += torch.einsum("bnfs,bngs->fg", drows, rows)
         dkernel += torch.einsum("bsfc,bsgc->fg", dcolumns, columns)
@@ -92,9 +96,9 @@ def _slope(z: _Direction, to: tuple[Tensor, Tensor]) -> Tensor:
     return z[0] * to[1] - z[1] * to[0]
 
 
-def _total(*terms: Tensor) -> Tensor:
-    """Float64, on any device: these sums nearly cancel."""
-    return torch.stack([x.sum(dtype=torch.float64) for x in terms])
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    """Their product's sum in float64, on any device: these sums nearly cancel."""
+    return a.double().flatten().dot(b.double().flatten())
 
 
 def _wide(*tensors: Tensor) -> tuple[Tensor, ...]:
