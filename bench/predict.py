@@ -27,6 +27,8 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 from vadfast_kernels import _triton
 from vadfast_kernels.aot.build import launches
+from vadfast_kernels.sta_attention.circle import harmonics_for
+from vadfast_kernels.sta_attention.op import MAX_ERROR
 
 from bench.contestants import CASES, Measured
 from bench.machine import folder_of, this_machine
@@ -37,8 +39,6 @@ from bench.shapes import Shape
 LAUNCH_US = 5.0  # from one kernel to the next, as eager PyTorch launches them
 # Work of forward and gradient over that of the forward pass: scores once more for each of two or three gradients.
 _BACKWARD = 4.0
-# Of float32 that a thread issues for an element and a recurrence of STA's linear form, in the cubin for sm_90; each could be two flop.
-_STA_INSTRUCTIONS = 345
 _FREE = {"empty", "empty_strided", "new_empty", "new_empty_strided", "empty_like", "detach", "lift_fresh"}  # fmt: skip
 # By the issue: what the forward pass (criss-cross, the exact STA) or both passes must reach against eager.
 _WANTED = {
@@ -212,7 +212,11 @@ def _meta(x: Tensor, dtype: torch.dtype, *, channels_last: bool, trained: bool) 
 def _least_gflop(measured: Measured, shape: Shape) -> float:
     if measured.operator.cost is not None:
         return measured.operator.cost(shape).gflop
-    return 2 * _STA_INSTRUCTIONS * shape["B"] * shape["N"] * shape["C"] * 2 / 1e9  # R = 2
+    # STA's linear form, per element and recurrence: directions and features three times (for sums of rows and of columns, and at the
+    # query), each feature then times two sources; R = 2.
+    n = harmonics_for(MAX_ERROR)
+    per_element = 3 * (15 + 4 * (n - 1) + 2 * (2 * n + 1))
+    return 2 * 2 * per_element * shape["B"] * shape["N"] * shape["C"] / 1e9
 
 
 def _with_products(works: list[Work], gflop: float) -> list[Work]:
