@@ -95,7 +95,7 @@ class Counter(TorchDispatchMode):
             return self._fused(function, args)
         out = function(*args, **kwargs)
         packet = function._overloadpacket
-        if function.is_view or packet.__name__ in _FREE:
+        if packet.__name__ in _FREE or not _is_launch(function, args, out):
             return out
         flop = flop_registry[packet](*args, **kwargs, out_val=out) if packet in flop_registry else 0
         self.works.append(Work(_mbyte((args, kwargs)) + _mbyte(out), flop / 1e9))
@@ -108,6 +108,16 @@ class Counter(TorchDispatchMode):
             out = body(*args)
         self.works += [Work(_mbyte(arguments), 0.0) for _, _, arguments, _ in kept]
         return out
+
+
+def _is_launch(function: Any, args: Any, out: Any) -> bool:
+    """Whether something was written on the device: not a number or a tensor of the host, nor an argument seen anew."""
+    written = [x for x in tree_leaves(out) if isinstance(x, Tensor) and x.is_meta]
+    if function._schema.is_mutable:
+        return bool(written)
+    given = [x for x in tree_leaves(args) if isinstance(x, Tensor)]
+    # A cast to the dtype that is there already is a view.
+    return any(not any(torch._C._is_alias_of(x, y) for y in given) for x in written)
 
 
 def _mbyte(tree: Any) -> float:

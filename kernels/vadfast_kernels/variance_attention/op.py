@@ -17,7 +17,7 @@ Source: Chang et al., "Video anomaly detection with spatio-temporal dissociation
 convolution, and multiplies by exp(a) where the paper normalises a by its length. The paper does not pool (``cell=1``).
 
 Two identities make it cheap, both exact: pooling and a 1x1 convolution commute, so x is pooled first (cell^2 times fewer products);
-and the mean over channels is taken off W and b, once, instead of off every f.
+and the mean over channels may be taken off W and b, once, instead of off every f.
 
 Shapes (any strides; B batch, C channels, D channels of the embedding, as published D = C)
 
@@ -164,17 +164,21 @@ def _(
     x: Tensor, weight: Tensor, bias: Tensor | None, v: Tensor, dy: Tensor, cell: int,
     variant: str, backend: str,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    # An operator returns tensors: without a bias its gradient is there all the same, and is dropped.
-    return torch.empty_like(x), weight.new_empty(weight.shape), weight.new_empty(weight.shape[:1])
+    # An operator returns tensors: without a bias its gradient is there all the same, empty.
+    dbias = weight.new_empty(0 if bias is None else len(bias))
+    return torch.empty_like(x), weight.new_empty(weight.shape), dbias
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     x, weight, bias, ctx.cell, ctx.variant, ctx.backend = inputs
     ctx.save_for_backward(x, weight, bias, output[1])
     ctx.mark_non_differentiable(output[1])
+    ctx.set_materialize_grads(False)  # zeros for v, which nobody would read, are a launch
 
 
-def _differentiate(ctx: Any, dy: Tensor, _: Tensor) -> tuple[Any, ...]:
+def _differentiate(ctx: Any, dy: Tensor | None, _: None) -> tuple[Any, ...]:
+    if dy is None:
+        return (None,) * 6
     bias = ctx.saved_tensors[2]
     dx, dweight, dbias = torch.ops.vadfast.variance_attention_backward(
         *ctx.saved_tensors, dy, ctx.cell, ctx.variant, ctx.backend

@@ -21,7 +21,7 @@ def forward(
 def backward(
     x: Tensor, weight: Tensor, bias: Tensor | None, v: Tensor, dy: Tensor, cell: int, variant: str
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns dx like x, dweight [D, C] and dbias [D]."""
+    """Returns dx like x, dweight [D, C] and dbias [D], empty without a bias."""
     gain = gain_of(v, variant)
     product = (x.to(v.dtype) * dy.to(v.dtype)).sum(dim=1, keepdim=True)  # [B, 1, H, W]
     dgain = F.avg_pool2d(product, cell, divisor_override=1).flatten(1)
@@ -40,14 +40,15 @@ def embedding(pooled: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 def embedding_backward(
     pooled: Tensor, weight: Tensor, bias: Tensor | None, dv: Tensor, variant: str
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns the gradients of pooled [B, P, C] (float32 at least), of weight [D, C] and of bias [D], from dv [B, P]."""
+    """Returns the gradients of pooled [B, P, C] (float32 at least), of weight [D, C] and of bias [D], or none, from dv [B, P]."""
     w, b = centred(weight, bias)
     # Its mean over D is 0 because f's is: gradients come out centred, and need no centring of their own.
     slope = 2 * share(len(weight), variant) * dv.unsqueeze(-1)
     df = embedding(pooled, w, b) * slope  # [B, P, D]
     flat = df.flatten(0, 1)
     dweight = flat.T @ pooled.flatten(0, 1)
-    return df @ w, dweight.to(weight.dtype), flat.sum(dim=0).to(weight.dtype)
+    dbias = weight.new_empty(0) if bias is None else flat.sum(dim=0).to(weight.dtype)
+    return df @ w, dweight.to(weight.dtype), dbias
 
 
 def _scale_and_add(dy: Tensor, gain: Tensor, dpooled: Tensor, cell: int, *, out: Tensor) -> None:

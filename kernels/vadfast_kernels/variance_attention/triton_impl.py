@@ -1,10 +1,12 @@
-"""STD's variance attention in three kernels: pool, square, scale.
+"""STD's variance attention in four kernels: pool, square, gain, scale.
 
 The one decision to know: x is read by rows of cells, so any memory format is read in order; everything between is 1 / cell^2 of x.
 
-    forward     pooled = mean of x over cells;  v = |W pooled + b|^2;  y = x gain
+    forward     pooled = mean of x over cells;  v = |f - mean f|^2;  gain (triton_gain.py);  y = x gain
     backward    pooled again, and in the same pass dgain = sum of x dy over cells and channels (in parts, one a chunk of channels);
-                products of 1 / cell^2 of x by PyTorch;  dx = dy gain + dpooled / cell^2
+                dv;  df;  dpooled = df W and dW by PyTorch's products;  dx = dy gain + dpooled / cell^2
+
+f is centred, not W and b as in plain PyTorch: that saves the launches, which took longer than what they did.
 """
 
 import torch
@@ -13,8 +15,8 @@ import triton.language as tl
 from torch import Tensor
 
 from vadfast_kernels import _triton
-from vadfast_kernels.variance_attention.gain import centred, gain_backward, gain_of, share
-from vadfast_kernels.variance_attention.torch_impl import embedding_backward
+from vadfast_kernels.variance_attention.gain import share
+from vadfast_kernels.variance_attention.triton_gain import gain_backward, gain_of
 from vadfast_kernels.variance_attention.tuned import block_sizes, tile_of
 
 
@@ -62,28 +64,71 @@ def _variance_pool_kernel(
 
 
 @triton.jit
-def _variance_square_kernel(
-    v_ptr, pooled_ptr, weight_ptr, bias_ptr, N, C, D, share,
+def _embedding(
+    pooled_ptr, weight_ptr, bias_ptr, n, d, N, C, D,
     BLOCK_N: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_D: tl.constexpr, BIAS: tl.constexpr,
     PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """The variance of BLOCK_N cells: the embedding exists in registers only."""
+    """The embedding of the cells ``n`` in the channels ``d``; 0 beyond the last channel."""
+    f = tl.zeros((BLOCK_N, BLOCK_D), tl.float32)
+    if BIAS:
+        f += tl.load(bias_ptr + d, mask=d < D, other=0.0).to(tl.float32)[None, :]
+    for first_c in range(0, C, BLOCK_C):
+        c = first_c + tl.arange(0, BLOCK_C)
+        at, inside = n[:, None] * C + c[None, :], (n < N)[:, None] & (c < C)[None, :]
+        pooled = tl.load(pooled_ptr + at, mask=inside, other=0.0)
+        at, inside = d[:, None] * C + c[None, :], (d < D)[:, None] & (c < C)[None, :]
+        weight = tl.load(weight_ptr + at, mask=inside, other=0.0).to(tl.float32)
+        f = tl.dot(pooled, tl.trans(weight), f, input_precision=PRECISION)
+    return f
+
+
+@triton.jit
+def _variance_square_kernel(
+    out_ptr, pooled_ptr, weight_ptr, bias_ptr, dv_ptr, N, C, D, share,
+    BLOCK_N: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_D: tl.constexpr, BIAS: tl.constexpr,
+    PRECISION: tl.constexpr, BACKWARD: tl.constexpr,
+):  # fmt: skip
+    """The variance of BLOCK_N cells: the embedding exists in registers only; backward its gradient instead, by f made again."""
     n = tl.program_id(0).to(tl.int64) * BLOCK_N + tl.arange(0, BLOCK_N)
-    v = tl.zeros((BLOCK_N,), tl.float32)
+    mean = tl.zeros((BLOCK_N,), tl.float32)
+    squares = tl.zeros((BLOCK_N,), tl.float32)
     for first_d in range(0, D, BLOCK_D):
         d = first_d + tl.arange(0, BLOCK_D)
-        f = tl.zeros((BLOCK_N, BLOCK_D), tl.float32)
-        if BIAS:
-            f += tl.load(bias_ptr + d, mask=d < D, other=0.0)[None, :]
-        for first_c in range(0, C, BLOCK_C):
-            c = first_c + tl.arange(0, BLOCK_C)
-            at, inside = n[:, None] * C + c[None, :], (n < N)[:, None] & (c < C)[None, :]
-            pooled = tl.load(pooled_ptr + at, mask=inside, other=0.0)
-            at, inside = d[:, None] * C + c[None, :], (d < D)[:, None] & (c < C)[None, :]
-            weight = tl.load(weight_ptr + at, mask=inside, other=0.0)
-            f = tl.dot(pooled, tl.trans(weight), f, input_precision=PRECISION)
-        v += tl.sum(f * f, 1)
-    tl.store(v_ptr + n, v * share, mask=n < N)
+        f = _embedding(
+            pooled_ptr,
+            weight_ptr,
+            bias_ptr,
+            n,
+            d,
+            N,
+            C,
+            D,
+            BLOCK_N,
+            BLOCK_C,
+            BLOCK_D,
+            BIAS,
+            PRECISION,
+        )
+        # Each block about its own mean, then both about their common one (Chan et al., 1979): nothing cancels.
+        more = tl.minimum(BLOCK_D, D - first_d).to(tl.float32)
+        own_mean = tl.sum(f, 1) / more
+        own = tl.where((d < D)[None, :], f - own_mean[:, None], 0.0)
+        apart, part = own_mean - mean, more / (first_d + more)
+        squares += tl.sum(own * own, 1) + apart * apart * (first_d * part)
+        mean += apart * part
+    if BACKWARD:
+        slope = tl.load(dv_ptr + n, mask=n < N, other=0.0) * (2 * share)
+        for first_d in range(0, D, BLOCK_D):
+            d = first_d + tl.arange(0, BLOCK_D)
+            f = _embedding(
+                pooled_ptr, weight_ptr, bias_ptr, n, d, N, C, D,
+                BLOCK_N, BLOCK_C, BLOCK_D, BIAS, PRECISION,
+            )  # fmt: skip
+            at, inside = n[:, None] * D + d[None, :], (n < N)[:, None] & (d < D)[None, :]
+            tl.store(out_ptr + at, (f - mean[:, None]) * slope[:, None], mask=inside)
+    else:
+        tl.store(out_ptr + n, squares * share, mask=n < N)
 
 
 @triton.jit
@@ -121,20 +166,24 @@ def forward(
     """Returns y like x, and the variance v of each cell [B, P] float32."""
     with torch.cuda.device_of(x):
         pooled, _ = _pool(x, None, cell)
-        v = _square(pooled, weight, bias, variant)
+        v = torch.empty(pooled.shape[:2], dtype=torch.float32, device=x.device)
+        _square(v, pooled, weight, bias, None, variant)
         return _scale(x, gain_of(v, variant), None, cell, like=x), v
 
 
 def backward(
     x: Tensor, weight: Tensor, bias: Tensor | None, v: Tensor, dy: Tensor, cell: int, variant: str
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns dx like x, dweight [D, C] and dbias [D]."""
+    """Returns dx like x, dweight [D, C] and dbias [D], empty without a bias."""
     with torch.cuda.device_of(x):
-        pooled, dgain = _pool(x, dy, cell)
-        gain = gain_of(v, variant)
-        dv = gain_backward(v, gain, dgain.sum(dim=0), variant)
-        dpooled, dweight, dbias = embedding_backward(pooled, weight, bias, dv, variant)
-        return _scale(dy, gain, dpooled, cell, like=x), dweight, dbias
+        pooled, parts = _pool(x, dy, cell)
+        gain, dv = gain_backward(v, parts, variant)
+        # Its mean over D is 0: what it is multiplied with needs no centring.
+        df = torch.empty((v.numel(), len(weight)), dtype=torch.float32, device=x.device)
+        _square(df, pooled, weight, bias, dv, variant)
+        dweight = (df.T @ pooled.flatten(0, 1)).to(weight.dtype)
+        dbias = weight.new_empty(0) if bias is None else df.sum(dim=0).to(bias.dtype)
+        return _scale(dy, gain, df @ weight.to(df.dtype), cell, like=x), dweight, dbias
 
 
 def _pool(x: Tensor, dy: Tensor | None, cell: int) -> tuple[Tensor, Tensor]:
@@ -156,19 +205,24 @@ def _pool(x: Tensor, dy: Tensor | None, cell: int) -> tuple[Tensor, Tensor]:
     return pooled, parts
 
 
-def _square(pooled: Tensor, weight: Tensor, bias: Tensor | None, variant: str) -> Tensor:
-    """Returns v [B, P] float32."""
+def _square(
+    out: Tensor,
+    pooled: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    dv: Tensor | None,
+    variant: str,
+) -> None:
+    """Writes v [B, P], or with ``dv`` the gradient of f [B P, D]."""
     n, (d, c) = pooled.shape[0] * pooled.shape[1], weight.shape
-    w, b = centred(weight, bias)
-    v = torch.empty(pooled.shape[:2], dtype=torch.float32, device=pooled.device)
     blocks = block_sizes(c, d)
     _variance_square_kernel[(triton.cdiv(n, blocks.positions),)](
-        v, pooled, w.contiguous(), w if b is None else b, n, c, d, share(d, variant),
-        BLOCK_N=blocks.positions, BLOCK_C=blocks.c, BLOCK_D=blocks.d, BIAS=b is not None,
-        PRECISION=_triton.precision_of(weight.dtype),
+        out, pooled, weight.contiguous(), weight if bias is None else bias.contiguous(),
+        out if dv is None else dv, n, c, d, share(d, variant),
+        BLOCK_N=blocks.positions, BLOCK_C=blocks.c, BLOCK_D=blocks.d, BIAS=bias is not None,
+        PRECISION=_triton.precision_of(weight.dtype), BACKWARD=dv is not None,
         num_warps=blocks.n_warps, num_stages=blocks.n_stages,
     )  # fmt: skip
-    return v
 
 
 def _scale(x: Tensor, gain: Tensor, add: Tensor | None, cell: int, *, like: Tensor) -> Tensor:
