@@ -83,3 +83,31 @@ def sta_inputs(
     f = torch.rand(shape, generator=generator, dtype=torch.float64)  # after a ReLU: not negative
     weights = [torch.randn(d, generator=generator, dtype=torch.float64) for _ in range(4)]
     return [x.to(dtype) for x in (f, *weights)]
+
+
+def cluster_inputs(
+    shape: tuple[int, ...], dtype: torch.dtype = torch.float32, seed: int = 0
+) -> list[Tensor]:
+    """r and centres for (B, N, C, K), of length 1."""
+    b, n, c, k = shape
+    generator = torch.Generator().manual_seed(seed)
+    r, centres = (torch.randn(*s, c, generator=generator) for s in ((b, n), (k,)))
+    return [F.normalize(x, dim=-1).to(dtype) for x in (r, centres)]
+
+
+def bag_inputs(
+    shape: tuple[int, ...], dtype: torch.dtype = torch.float32, seed: int = 0
+) -> list[Tensor]:
+    """Normal and abnormal bags of (B, N, C)."""
+    generator = torch.Generator().manual_seed(seed)
+    normal = torch.rand(shape, generator=generator)  # ReLU features are not negative
+    abnormal = torch.randn(shape, generator=generator)  # some pairs on either side of the margin
+    return [normal.to(dtype), abnormal.to(dtype)]
+
+
+def frame_inputs(
+    shape: tuple[int, ...], dtype: torch.dtype = torch.float32, seed: int = 0
+) -> list[Tensor]:
+    """The prediction and target for (B, C, H, W)."""
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.rand(shape, generator=generator).to(dtype) for _ in range(2)]

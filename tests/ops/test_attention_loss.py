@@ -379,3 +379,10 @@ def test_there_is_no_second_derivative() -> None:
     (gradient,) = torch.autograd.grad(loss, predicted, create_graph=True)
     with pytest.raises(RuntimeError):
         torch.autograd.grad(gradient.sum(), predicted)
+
+
+def test_more_tiles_than_are_added_in_a_step() -> None:
+    inputs = attention_loss_inputs((3, 350, 1, 2, 1))
+    found = ops.attention_loss(*inputs, backend="triton")
+    for mine, truth in zip(found, reference(*(x.double() for x in inputs)), strict=True):
+        torch.testing.assert_close(mine.double(), truth, rtol=1e-6, atol=0)

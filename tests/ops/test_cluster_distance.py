@@ -14,7 +14,7 @@ from vadfast_kernels.cluster_distance import torch_impl
 from vadfast_kernels.cluster_distance.op import _backward, _forward
 from vadfast_kernels.cluster_distance.reference import cluster_distance as reference
 
-from tests.ops.inputs import DTYPES
+from tests.ops.inputs import DTYPES, cluster_inputs
 from tests.ops.tolerances import (
     assert_as_good_as_eager,
     assert_gradients_as_good_as_eager,
@@ -24,15 +24,6 @@ from tests.ops.tolerances import (
 # B, N, C, K: one of everything, primes, more centres than channels, STD's own channels and centres.
 SHAPES = ((1, 1, 1, 1), (2, 7, 5, 3), (3, 2, 3, 11), (1, 13, 512, 32))
 SMALL = (2, 7, 5, 3)
-
-
-def _inputs(
-    shape: tuple[int, ...], dtype: torch.dtype = torch.float32, seed: int = 0
-) -> list[Tensor]:
-    b, n, c, k = shape
-    generator = torch.Generator().manual_seed(seed)
-    r, centres = (torch.randn(*s, c, generator=generator) for s in ((b, n), (k,)))
-    return [torch.nn.functional.normalize(x, dim=-1).to(dtype) for x in (r, centres)]
 
 
 def _with_gradients(function: Callable[..., Tensor], inputs: list[Tensor]) -> list[Tensor]:
@@ -65,7 +56,7 @@ def _by_loops(r: Tensor, centres: Tensor, alpha: float) -> Tensor:
 @pytest.mark.parametrize("alpha", [0.5, 25.0, 1e4])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_the_reference_is_the_formula(shape: tuple[int, ...], alpha: float) -> None:
-    inputs = _inputs(shape, torch.float64)
+    inputs = cluster_inputs(shape, torch.float64)
     torch.testing.assert_close(
         reference(*inputs, alpha=alpha), _by_loops(*inputs, alpha), rtol=1e-12, atol=0
     )
@@ -73,26 +64,26 @@ def test_the_reference_is_the_formula(shape: tuple[int, ...], alpha: float) -> N
 
 @pytest.mark.parametrize("function", [reference, ops.cluster_distance], ids=["reference", "op"])
 def test_in_float64_the_gradient_is_that_of_differences(function: Callable[..., Tensor]) -> None:
-    inputs = [x.requires_grad_() for x in _inputs(SMALL, torch.float64)]
+    inputs = [x.requires_grad_() for x in cluster_inputs(SMALL, torch.float64)]
     assert torch.autograd.gradcheck(lambda *x: function(*x, alpha=2.0), inputs)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_values_and_gradients(shape: tuple[int, ...], dtype: torch.dtype) -> None:
-    _assert_as_good(_inputs(shape, dtype))
+    _assert_as_good(cluster_inputs(shape, dtype))
 
 
 @pytest.mark.parametrize("distance", [1e-1, 1e-3, 1e-6])
 def test_close_to_a_centre_nothing_cancels(distance: float) -> None:
-    _, centres = _inputs((1, 1, 512, 32))
-    noise = _inputs((1, 32, 512, 1), seed=1)[0]
+    _, centres = cluster_inputs((1, 1, 512, 32))
+    noise = cluster_inputs((1, 32, 512, 1), seed=1)[0]
     _assert_as_good([centres + distance * noise, centres])
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_on_a_centre_the_distance_and_its_gradient_are_zero(dtype: torch.dtype) -> None:
-    _, centres = _inputs((1, 1, 5, 3), dtype)
+    _, centres = cluster_inputs((1, 1, 5, 3), dtype)
     r = centres.unsqueeze(0)
     out, dr, dcentres = _with_gradients(
         lambda *x: ops.cluster_distance(*x, alpha=1e4), [r, centres]
@@ -120,7 +111,7 @@ def test_equally_near_centres_share_their_weight() -> None:
 def test_it_is_a_mean_of_distances_that_moves_with_both(
     b: int, n: int, c: int, k: int, alpha: float, seed: int
 ) -> None:
-    r, centres = _inputs((b, n, c, k), torch.float64, seed)
+    r, centres = cluster_inputs((b, n, c, k), torch.float64, seed)
     d = torch.cdist(r, centres)
     out = ops.cluster_distance(r, centres, alpha=alpha)
     assert (out >= d.amin(dim=-1) - 1e-9).all()
@@ -131,7 +122,7 @@ def test_it_is_a_mean_of_distances_that_moves_with_both(
 
 
 def test_views_of_a_map_and_slices() -> None:
-    r, centres = _inputs((2, 6, 5, 3))
+    r, centres = cluster_inputs((2, 6, 5, 3))
     wanted = _with_gradients(ops.cluster_distance, [r, centres])
     as_map = r.mT.contiguous().view(2, 5, 2, 3)  # [B, C, H, W]
     sliced = torch.randn(2, 12, 10)[:, ::2, 1::2].copy_(r)
@@ -143,14 +134,14 @@ def test_views_of_a_map_and_slices() -> None:
 
 @pytest.mark.parametrize("n_positions", [1, 4, 7, 15])
 def test_large_maps_go_in_parts(n_positions: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    inputs = _inputs((3, 7, 5, 4))
+    inputs = cluster_inputs((3, 7, 5, 4))
     whole = _with_gradients(ops.cluster_distance, inputs)
     monkeypatch.setattr(torch_impl, "_PART_BYTES", {"cpu": n_positions * 5 * 4})
     torch.testing.assert_close(_with_gradients(ops.cluster_distance, inputs), whole)
 
 
 def test_each_tensor_has_its_own_dtype_and_autocast_changes_nothing() -> None:
-    r, centres = _inputs(SMALL)
+    r, centres = cluster_inputs(SMALL)
     mixed = [r.bfloat16(), centres]
     out, dr, dcentres = _with_gradients(ops.cluster_distance, mixed)
     exact = _with_gradients(reference, [x.double() for x in mixed])
@@ -162,7 +153,7 @@ def test_each_tensor_has_its_own_dtype_and_autocast_changes_nothing() -> None:
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_what_is_not_finite_stays_at_its_position(value: float) -> None:
-    r, centres = _inputs(SMALL)
+    r, centres = cluster_inputs(SMALL)
     wanted = ops.cluster_distance(r, centres)
     wanted[1, 2] = float("nan")
     r[1, 2, 3] = value
@@ -173,7 +164,7 @@ def test_what_is_not_finite_stays_at_its_position(value: float) -> None:
 
 
 def test_two_calls_agree_in_every_bit_and_inputs_stay_as_they_are() -> None:
-    inputs = _inputs((2, 13, 37, 5))
+    inputs = cluster_inputs((2, 13, 37, 5))
     before = [x.clone() for x in inputs]
     first, second = (_with_gradients(ops.cluster_distance, inputs) for _ in range(2))
     assert all(torch.equal(x, y) for x, y in zip(first, second, strict=True))
@@ -183,7 +174,7 @@ def test_two_calls_agree_in_every_bit_and_inputs_stay_as_they_are() -> None:
 @pytest.mark.parametrize("trained", [False, True])
 @pytest.mark.parametrize("strided", [False, True])
 def test_opcheck(strided: bool, trained: bool) -> None:
-    r, centres = _inputs(SMALL)
+    r, centres = cluster_inputs(SMALL)
     r = (r.mT.contiguous().mT if strided else r).requires_grad_(trained)
     torch.library.opcheck(_forward, (r, centres, 25.0, "torch"))
     out, d, nearest = _forward(r.detach(), centres, 25.0, "torch")
@@ -195,7 +186,7 @@ def test_compiles_into_one_graph_and_exports() -> None:
         def forward(self, r: Tensor, centres: Tensor) -> Tensor:
             return 2 * ops.cluster_distance(r.tanh(), centres, alpha=3.0)
 
-    inputs, layer = _inputs(SMALL), Loss()
+    inputs, layer = cluster_inputs(SMALL), Loss()
     compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(_with_gradients(compiled, inputs), _with_gradients(layer, inputs))
     exported = torch.export.export(layer, tuple(inputs)).module()
@@ -219,18 +210,18 @@ def test_what_does_not_fit_is_named(
     change: Callable[..., tuple[Tensor, ...]], error: type[Exception], words: str
 ) -> None:
     with pytest.raises(error, match=words):
-        ops.cluster_distance(*change(*_inputs(SMALL)))
+        ops.cluster_distance(*change(*cluster_inputs(SMALL)))
 
 
 @pytest.mark.parametrize("alpha", [0.0, -1.0, math.inf, math.nan])
 def test_alpha_is_positive_and_finite(alpha: float) -> None:
     with pytest.raises(ValueError, match="alpha must be positive and finite, got"):
-        ops.cluster_distance(*_inputs(SMALL), alpha=alpha)
+        ops.cluster_distance(*cluster_inputs(SMALL), alpha=alpha)
 
 
 def test_a_named_backend_runs_or_raises() -> None:
     with pytest.raises(ValueError, match="backend must be one of auto, torch, got 'triton'"):
-        ops.cluster_distance(*_inputs(SMALL), backend="triton")
+        ops.cluster_distance(*cluster_inputs(SMALL), backend="triton")
     (verdict,) = ops.explain(
         "cluster_distance", *ops.sample("cluster_distance", torch.device("cpu"), torch.float32)
     )
@@ -238,7 +229,7 @@ def test_a_named_backend_runs_or_raises() -> None:
 
 
 def test_there_is_no_second_derivative() -> None:
-    r, centres = _inputs(SMALL)
+    r, centres = cluster_inputs(SMALL)
     out = ops.cluster_distance(r.requires_grad_(), centres)
     (gradient,) = torch.autograd.grad(out.sum(), r, create_graph=True)
     with pytest.raises(RuntimeError, match="no autograd formula was registered"):

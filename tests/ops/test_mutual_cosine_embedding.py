@@ -14,7 +14,7 @@ from vadfast_kernels import ops
 from vadfast_kernels.mutual_cosine_embedding.op import PAIRS, _backward, _forward
 from vadfast_kernels.mutual_cosine_embedding.reference import mutual_cosine_embedding as reference
 
-from tests.ops.inputs import DTYPES
+from tests.ops.inputs import DTYPES, bag_inputs
 from tests.ops.tolerances import (
     assert_as_good_as_eager,
     assert_gradients_as_good_as_eager,
@@ -27,15 +27,6 @@ OPTIONS = tuple(
     {"pairs": pairs, "centred": centred} for pairs in PAIRS for centred in (False, True)
 )
 SMALL = (2, 7, 5)
-
-
-def _inputs(
-    shape: tuple[int, ...], dtype: torch.dtype = torch.float32, seed: int = 0
-) -> list[Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    normal = torch.rand(shape, generator=generator)  # ReLU features are not negative
-    abnormal = torch.randn(shape, generator=generator)  # some pairs on either side of the margin
-    return [normal.to(dtype), abnormal.to(dtype)]
 
 
 def _loss(*bags: Tensor, **options: Any) -> Tensor:
@@ -66,7 +57,7 @@ def _by_loops(normal: Tensor, abnormal: Tensor, margin: float, pairs: str, centr
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 @pytest.mark.parametrize("shape", SHAPES[:3], ids=str)
 def test_the_reference_is_the_formula(shape: tuple[int, ...], options: dict[str, Any]) -> None:
-    inputs = _inputs(shape, torch.float64)
+    inputs = bag_inputs(shape, torch.float64)
     found = reference(*inputs, margin=0.3, **options)
     assert float(found) == pytest.approx(_by_loops(*inputs, 0.3, **options), rel=1e-12, abs=1e-12)
 
@@ -76,7 +67,7 @@ def test_the_reference_is_the_formula(shape: tuple[int, ...], options: dict[str,
 def test_in_float64_the_gradient_is_that_of_differences(
     function: Callable[..., Tensor], options: dict[str, Any]
 ) -> None:
-    inputs = [x.requires_grad_() for x in _inputs((2, 4, 3), torch.float64)]
+    inputs = [x.requires_grad_() for x in bag_inputs((2, 4, 3), torch.float64)]
     assert torch.autograd.gradcheck(lambda *x: function(*x, **options), inputs)
 
 
@@ -86,7 +77,7 @@ def test_in_float64_the_gradient_is_that_of_differences(
 def test_values_and_gradients(
     shape: tuple[int, ...], dtype: torch.dtype, options: dict[str, Any]
 ) -> None:
-    inputs = _inputs(shape, dtype)
+    inputs = bag_inputs(shape, dtype)
 
     def fused(*x: Tensor) -> Tensor:
         return _loss(*x, **options)
@@ -100,7 +91,7 @@ def test_values_and_gradients(
 
 
 def test_active_is_the_share_of_pairs_with_a_gradient() -> None:
-    normal, abnormal = _inputs((3, 9, 4))
+    normal, abnormal = bag_inputs((3, 9, 4))
     for pairs in PAIRS:
         found = ops.mutual_cosine_embedding(normal, abnormal, pairs=pairs)
         u = torch.nn.functional.normalize(abnormal, dim=-1)
@@ -113,7 +104,7 @@ def test_active_is_the_share_of_pairs_with_a_gradient() -> None:
 
 
 def test_features_in_one_cone_have_no_gradient_until_they_are_centred() -> None:
-    normal, _ = _inputs((2, 8, 16))
+    normal, _ = bag_inputs((2, 8, 16))
     abnormal = (normal + 3).requires_grad_()
     plain, centred = (
         ops.mutual_cosine_embedding(normal, abnormal, centred=c) for c in (False, True)
@@ -129,7 +120,7 @@ def test_features_in_one_cone_have_no_gradient_until_they_are_centred() -> None:
 def test_zero_vectors_have_no_cosine_and_no_gradient(
     dtype: torch.dtype, options: dict[str, Any]
 ) -> None:
-    inputs = _inputs(SMALL, dtype)
+    inputs = bag_inputs(SMALL, dtype)
     for bags in inputs:
         bags[0, 2:4] = 0
         bags[1] = bags[1, :1]  # all the same: zero but for round-off, once centred
@@ -152,7 +143,7 @@ def test_zero_vectors_have_no_cosine_and_no_gradient(
 def test_lengths_and_order_of_segments_do_not_matter(
     b: int, n: int, c: int, seed: int, options: dict[str, Any], margin: float
 ) -> None:
-    normal, abnormal = _inputs((b, n, c), torch.float64, seed)
+    normal, abnormal = bag_inputs((b, n, c), torch.float64, seed)
     loss = _loss(normal, abnormal, margin=margin, **options)
     order = torch.randperm(n, generator=torch.Generator().manual_seed(seed))
     scale = 7.0 if options["centred"] else torch.rand(b, n, 1, dtype=torch.float64) + 0.1
@@ -162,7 +153,7 @@ def test_lengths_and_order_of_segments_do_not_matter(
 
 
 def test_bags_differ_in_number_dtype_and_layout() -> None:
-    normal, abnormal = _inputs((3, 7, 5))
+    normal, abnormal = bag_inputs((3, 7, 5))
     wanted = _loss(normal, abnormal[:2, :4].contiguous())
     wide = torch.randn(7, 5, 3).permute(2, 0, 1).copy_(normal)
     torch.testing.assert_close(_loss(wide, abnormal[:2, :4]), wanted)
@@ -181,14 +172,14 @@ def test_bags_differ_in_number_dtype_and_layout() -> None:
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_what_is_not_finite_reaches_the_loss(value: float, centred: bool) -> None:
     for which in range(2):
-        inputs = _inputs(SMALL)
+        inputs = bag_inputs(SMALL)
         inputs[which][1, 2, 3] = value
         assert _loss(*inputs, centred=centred).isnan()
         assert reference(*inputs, centred=centred).isnan()
 
 
 def test_two_calls_agree_in_every_bit_and_inputs_stay_as_they_are() -> None:
-    inputs = _inputs((2, 13, 37))
+    inputs = bag_inputs((2, 13, 37))
     before = [x.clone() for x in inputs]
     first, second = (_with_gradients(_loss, inputs) for _ in range(2))
     assert all(torch.equal(x, y) for x, y in zip(first, second, strict=True))
@@ -197,7 +188,7 @@ def test_two_calls_agree_in_every_bit_and_inputs_stay_as_they_are() -> None:
 
 @pytest.mark.parametrize(("strided", "trained"), [(False, True), (True, False)])
 def test_opcheck(strided: bool, trained: bool) -> None:
-    _, f = _inputs(SMALL)
+    _, f = bag_inputs(SMALL)
     f = (f.mT.contiguous().mT if strided else f).requires_grad_(trained)
     torch.library.opcheck(_forward, (f, torch.zeros(2), "torch"))
     cosines, inverse = _forward(f.detach(), torch.zeros(2), "torch")
@@ -210,7 +201,7 @@ def test_compiles_into_one_graph_and_exports(centred: bool) -> None:
         def forward(self, normal: Tensor, abnormal: Tensor) -> Tensor:
             return 2 * _loss(normal.tanh(), abnormal, centred=centred)
 
-    inputs, layer = _inputs(SMALL), Loss()
+    inputs, layer = bag_inputs(SMALL), Loss()
     compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
     torch.testing.assert_close(_with_gradients(compiled, inputs), _with_gradients(layer, inputs))
     exported = torch.export.export(layer, tuple(inputs)).module()
@@ -231,7 +222,7 @@ def test_what_does_not_fit_is_named(
     change: Callable[..., tuple[Tensor, ...]], error: type[Exception], words: str
 ) -> None:
     with pytest.raises(error, match=words):
-        ops.mutual_cosine_embedding(*change(*_inputs(SMALL)))
+        ops.mutual_cosine_embedding(*change(*bag_inputs(SMALL)))
 
 
 @pytest.mark.parametrize(
@@ -245,7 +236,7 @@ def test_what_does_not_fit_is_named(
 )
 def test_options_are_checked(options: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        ops.mutual_cosine_embedding(*_inputs(SMALL), **options)
+        ops.mutual_cosine_embedding(*bag_inputs(SMALL), **options)
 
 
 def test_explain_has_its_backend() -> None:
@@ -255,7 +246,7 @@ def test_explain_has_its_backend() -> None:
 
 
 def test_there_is_no_second_derivative() -> None:
-    normal, abnormal = _inputs(SMALL)
+    normal, abnormal = bag_inputs(SMALL)
     loss = _loss(normal.requires_grad_(), abnormal)
     (gradient,) = torch.autograd.grad(loss, normal, create_graph=True)
     with pytest.raises(RuntimeError, match="no autograd formula was registered"):

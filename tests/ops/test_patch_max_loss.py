@@ -13,14 +13,15 @@ from vadfast_kernels.patch_max_loss import torch_impl
 from vadfast_kernels.patch_max_loss.op import _backward, _forward
 from vadfast_kernels.patch_max_loss.reference import patch_max_loss as reference
 
-from tests.ops.inputs import DTYPES
+from tests.ops.inputs import DTYPES, frame_inputs
 from tests.ops.tolerances import GRADIENT_FACTOR, assert_as_good_as_eager
 
 BACKENDS = ("torch", "triton")
-# B, C, H, W, rows, columns: one pixel; patches of a row, of a column, of a pixel; primes; several tiles (8 x 128) of either side.
+# B, C, H, W, rows, columns: one pixel; patches of a row, of a column, of a pixel; primes; several tiles (8 x 128) of either side;
+# more patches than are compared at once (64).
 SHAPES = (
     (1, 1, 1, 1, 1, 1), (2, 2, 3, 10, 3, 1), (2, 1, 10, 3, 1, 3), (1, 3, 2, 5, 2, 5),
-    (3, 2, 14, 33, 2, 3), (1, 1, 18, 260, 2, 2),
+    (3, 2, 14, 33, 2, 3), (1, 1, 18, 260, 2, 2), (2, 1, 8, 20, 4, 20),
 )  # fmt: skip
 SMALL = (2, 2, 4, 6, 2, 3)
 
@@ -28,9 +29,7 @@ SMALL = (2, 2, 4, 6, 2, 3)
 def _inputs(
     shape: tuple[int, ...], dtype: torch.dtype = torch.float32, seed: int = 0
 ) -> tuple[list[Tensor], dict[str, Any]]:
-    generator = torch.Generator().manual_seed(seed)
-    frames = [torch.rand(shape[:4], generator=generator).to(dtype) for _ in range(2)]
-    return frames, {"rows": shape[4], "columns": shape[5]}
+    return frame_inputs(shape[:4], dtype, seed), {"rows": shape[4], "columns": shape[5]}
 
 
 def _with_gradient(

@@ -20,8 +20,12 @@ from tests.ops.tolerances import (
 
 BACKENDS = ("torch", "triton")
 VARIANTS = ("code", "paper")
-# B, C, D, H, W, cell: odd cells; D unlike C; more channels than a tile of the product; more cells and channels than a tile of x.
-SHAPES = ((2, 3, 3, 3, 9, 3), (2, 5, 7, 2, 14, 2), (1, 70, 70, 4, 8, 4), (1, 20, 20, 1, 130, 1))
+# B, C, D, H, W, cell: odd cells; D unlike C; more channels than a tile of the product; more cells and channels than a tile of x;
+# more cells than a step of the gain.
+SHAPES = (
+    (2, 3, 3, 3, 9, 3), (2, 5, 7, 2, 14, 2), (1, 70, 70, 4, 8, 4), (1, 20, 20, 1, 130, 1),
+    (1, 3, 3, 1, 1100, 1),
+)  # fmt: skip
 
 
 def _by_loops(x: Tensor, weight: Tensor, bias: Tensor, cell: int, variant: str) -> Tensor:
@@ -74,7 +78,7 @@ def test_the_gradient_is_that_of_differences(function: Callable[..., Tensor], va
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize(
     ("shape", "variant"),
-    [*((shape, "code") for shape in SHAPES), (SHAPES[0], "paper"), (SHAPES[3], "paper")],
+    [*((shape, "code") for shape in SHAPES), *((SHAPES[i], "paper") for i in (0, 3, 4))],
     ids=str,
 )
 def test_values_and_gradients(

@@ -177,9 +177,12 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]
     _, *constants = output
     ctx.save_for_backward(constants[-1])
     ctx.mark_non_differentiable(*constants)
+    ctx.set_materialize_grads(False)  # zeros for those, which nobody would read, are launches
 
 
-def _differentiate(ctx: Any, dloss: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+def _differentiate(ctx: Any, dloss: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
+    if dloss is None:
+        return (None,) * 8
     dpredicted = torch.ops.vadfast.attention_loss_backward(*ctx.saved_tensors, dloss)
     return dpredicted, *[None] * 7
 

@@ -1,7 +1,7 @@
-"""The attention-weighted losses in one pass: a program writes its tile's part of both terms and the gradient of its own pixels.
+"""The attention-weighted losses in one pass and a small sum: a program writes its tile's part of both terms and the gradient of its own pixels.
 
 The one decision to know: a pixel gathers its gradient, from the pair with the next pixel and the pair with the one before, along
-rows and columns. So no program writes where another does, and there is no atomic; the parts are summed in float64 afterwards.
+rows and columns. So no program writes where another does, and there is no atomic; one program then sums the parts, in float64.
 """
 
 import torch
@@ -10,7 +10,7 @@ import triton.language as tl
 from torch import Tensor
 
 from vadfast_kernels._op import INTERPRETED
-from vadfast_kernels.attention_loss.tuned import block_sizes
+from vadfast_kernels.attention_loss.tuned import PARTS, SUM_WARPS, block_sizes
 
 
 @triton.jit
@@ -81,6 +81,24 @@ def _attention_loss_fwd_kernel(
         tl.store(grad_at, grad.to(grad_ptr.dtype.element_ty), mask=inside)
 
 
+@triton.jit
+def _attention_loss_sum_kernel(
+    loss_ptr, content_ptr, gradient_ptr, partial_ptr, N, content_weight, gradient_weight,
+    BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Both terms and the loss, from the N parts of either term."""
+    content = tl.zeros((BLOCK,), tl.float64)
+    gradient = tl.zeros((BLOCK,), tl.float64)
+    for first in range(0, N, BLOCK):
+        n = first + tl.arange(0, BLOCK)
+        content += tl.load(partial_ptr + n, mask=n < N, other=0.0).to(tl.float64)
+        gradient += tl.load(partial_ptr + N + n, mask=n < N, other=0.0).to(tl.float64)
+    c, g = tl.sum(content, 0), tl.sum(gradient, 0)
+    tl.store(content_ptr, c.to(tl.float32))
+    tl.store(gradient_ptr, g.to(tl.float32))
+    tl.store(loss_ptr, (content_weight * c + gradient_weight * g).to(tl.float32))
+
+
 def forward(
     p: Tensor, g: Tensor, a: Tensor, content_weight: float, gradient_weight: float, edge: str,
     differentiable: bool,
@@ -93,6 +111,7 @@ def forward(
     grad_dtype = torch.float32 if INTERPRETED else p.dtype
     unscaled = torch.empty_like(p if differentiable else p[:0], dtype=grad_dtype)
     partial = torch.empty(2, n_programs, dtype=torch.float32, device=p.device)
+    terms = [torch.empty((), dtype=torch.float32, device=p.device) for _ in range(3)]
     with torch.cuda.device_of(p):  # which need not be the current one
         _attention_loss_fwd_kernel[(n_programs,)](
             unscaled, partial, p, g, a, c, h, w, content_weight, gradient_weight, 1 / p.numel(),
@@ -100,7 +119,8 @@ def forward(
             BLOCK_H=blocks.height, BLOCK_W=blocks.width, TF_EDGE=edge == "tf",
             DIFFERENTIABLE=differentiable, num_warps=blocks.n_warps,
         )  # fmt: skip
-    content, gradient = partial.sum(dim=1, dtype=torch.float64).unbind()
-    loss = content_weight * content + gradient_weight * gradient
-    unscaled = unscaled.to(p.dtype) if differentiable else p.new_empty(0)
-    return loss.float(), content.float(), gradient.float(), unscaled
+        _attention_loss_sum_kernel[(1,)](
+            *terms, partial, n_programs, content_weight, gradient_weight,
+            BLOCK=PARTS, num_warps=SUM_WARPS,
+        )  # fmt: skip
+    return *terms, unscaled.to(p.dtype) if differentiable else p.new_empty(0)

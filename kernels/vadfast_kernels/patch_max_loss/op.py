@@ -159,9 +159,12 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tens
     predicted, target, ctx.rows, ctx.columns, ctx.backend = inputs
     ctx.save_for_backward(predicted, target, output[1])
     ctx.mark_non_differentiable(output[1])
+    ctx.set_materialize_grads(False)  # zeros for the patches, which nobody would read, are a launch
 
 
-def _differentiate(ctx: Any, dloss: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+def _differentiate(ctx: Any, dloss: Tensor | None, _: None) -> tuple[Tensor | None, ...]:
+    if dloss is None:
+        return (None,) * 5
     dpredicted = torch.ops.vadfast.patch_max_loss_backward(
         *ctx.saved_tensors, dloss, ctx.rows, ctx.columns, ctx.backend
     )

@@ -1,4 +1,4 @@
-"""The loss of the worst patch in two kernels: sums of squared errors, and a gradient that reads the worst patches alone.
+"""The loss of the worst patch in three kernels: sums of squared errors, the worst of each sample, and a gradient that reads those alone.
 
 The one decision to know: a program has a strip of a patch, rows of one plane, in both directions. So sums are written and never
 added by atomics, and backward a program that is not in a worst patch writes zeros and reads nothing.
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vadfast_kernels._op import INTERPRETED
 from vadfast_kernels.patch_max_loss.layout import as_planes
-from vadfast_kernels.patch_max_loss.tuned import Blocks, block_sizes
+from vadfast_kernels.patch_max_loss.tuned import WORST_WARPS, Blocks, block_sizes, worst_tile
 
 
 @triton.jit
@@ -59,6 +59,38 @@ def _patch_max_fwd_kernel(
 
 
 @triton.jit
+def _patch_max_worst_kernel(
+    error_ptr, worst_ptr, sum_ptr, PLANES, STRIPS, PATCHES, scale,
+    BLOCK_P: tl.constexpr, BLOCK_S: tl.constexpr,
+):  # fmt: skip
+    """The worst patch of one sample, from the sums of all strips: the first of equals, or the first with a NaN."""
+    b = tl.program_id(0).to(tl.int64)
+    top = tl.full((), -1.0, tl.float64)  # below any square
+    worst = tl.full((), 0, tl.int32)
+    for first in range(0, PATCHES, BLOCK_P):
+        patch = first + tl.arange(0, BLOCK_P)
+        total = tl.zeros((BLOCK_P, BLOCK_S), tl.float64)
+        for first_strip in range(0, PLANES * STRIPS, BLOCK_S):
+            strip = first_strip + tl.arange(0, BLOCK_S)
+            plane = (b * PLANES + strip // STRIPS)[None, :]
+            at = (plane * PATCHES + patch[:, None]) * STRIPS + (strip % STRIPS)[None, :]
+            inside = (patch < PATCHES)[:, None] & (strip < PLANES * STRIPS)[None, :]
+            total += tl.load(sum_ptr + at, mask=inside, other=0.0).to(tl.float64)
+        error = tl.sum(total, 1)
+        # A NaN is larger than anything, which comparisons do not say.
+        nan = (error != error).to(tl.int32)
+        has_nan, had_nan = tl.max(nan, 0) > 0, top != top
+        highest = tl.max(tl.where((patch < PATCHES) & (nan == 0), error, -1.0), 0)
+        highest = tl.where(has_nan, float("nan"), highest)
+        is_it = tl.where(has_nan, nan > 0, error == highest) & (patch < PATCHES)
+        better = (has_nan | (highest > top)) & (had_nan == 0)
+        worst = tl.where(better, tl.min(tl.where(is_it, patch, PATCHES), 0), worst)
+        top = tl.where(better, highest, top)
+    tl.store(error_ptr + b, (top * scale).to(tl.float32))
+    tl.store(worst_ptr + b, worst.to(tl.int64))
+
+
+@triton.jit
 def _patch_max_bwd_kernel(
     grad_ptr, p_ptr, g_ptr, worst_ptr, dloss_ptr, PLANES, PATCH_H, PATCH_W, STRIPS, ROWS, COLUMNS, scale,
     grad_b, grad_o, grad_h, grad_w, p_b, p_o, p_h, p_w, g_b, g_o, g_h, g_w,
@@ -90,15 +122,21 @@ def forward(p: Tensor, g: Tensor, rows: int, columns: int) -> tuple[Tensor, Tens
     n = p[0].numel() // (rows * columns)
     p, g = as_planes(p, g)
     sizes, blocks, n_programs = _launch(p, rows, columns)
-    sums = torch.empty(n_programs, dtype=torch.float32, device=p.device)
+    block_p, block_s = worst_tile(rows * columns)
+    sums, errors = (
+        torch.empty(k, dtype=torch.float32, device=p.device) for k in (n_programs, len(p))
+    )
+    worst = torch.empty(len(p), dtype=torch.int64, device=p.device)
     with torch.cuda.device_of(p):  # which need not be the current one
         _patch_max_fwd_kernel[(n_programs,)](
             sums, p, g, *sizes, *p.stride(), *g.stride(),
             BLOCK_H=blocks.height, BLOCK_W=blocks.line, num_warps=blocks.n_warps,
         )  # fmt: skip
-    by_strip = sums.view(*p.shape[:2], rows * columns, -1)
-    worst = (by_strip.sum(dim=(1, 3), dtype=torch.float64) / n).max(dim=1)
-    return worst.values.mean().float(), worst.indices
+        _patch_max_worst_kernel[(len(p),)](
+            errors, worst, sums, p.shape[1], sizes[3], rows * columns, 1 / n,
+            BLOCK_P=block_p, BLOCK_S=block_s, num_warps=WORST_WARPS,
+        )  # fmt: skip
+    return errors.mean(), worst
 
 
 def backward(p: Tensor, g: Tensor, worst: Tensor, dloss: Tensor, rows: int, columns: int) -> Tensor:

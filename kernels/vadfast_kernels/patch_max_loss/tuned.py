@@ -8,6 +8,8 @@ from dataclasses import dataclass
 _MAX_LINE = 128  # a row is then a warp's widest read of float32
 _VALUES = 1024  # of a tile
 _VALUES_PER_WARP = 256  # 8 a thread: two loads of 16 bytes each from prediction and target
+WORST_WARPS = 4
+_SUMS = 1024  # of strips, that the program of a sample adds up in a step
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,12 @@ def block_sizes(height: int, line: int) -> Blocks:
     tile_height = min(_power_of_2(height), _VALUES // tile_line)
     n_warps = max(1, tile_height * tile_line // _VALUES_PER_WARP)
     return Blocks(tile_height, tile_line, n_warps)
+
+
+def worst_tile(n_patches: int) -> tuple[int, int]:
+    """Returns how many patches, and how many strips of each, the program of a sample takes in a step."""
+    patches = min(_power_of_2(n_patches), _SUMS // 16)
+    return patches, _SUMS // patches
 
 
 def _power_of_2(n: int) -> int:
