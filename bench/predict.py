@@ -117,7 +117,8 @@ def _is_launch(function: Any, args: Any, out: Any) -> bool:
         return bool(written)
     given = [x for x in tree_leaves(args) if isinstance(x, Tensor)]
     # A cast to the dtype that is there already is a view.
-    return any(not any(torch._C._is_alias_of(x, y) for y in given) for x in written)
+    is_alias = torch._C._is_alias_of  # type: ignore[attr-defined]
+    return any(not any(is_alias(x, y) for y in given) for x in written)
 
 
 def _mbyte(tree: Any) -> float:

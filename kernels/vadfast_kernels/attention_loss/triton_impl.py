@@ -111,7 +111,9 @@ def forward(
     grad_dtype = torch.float32 if INTERPRETED else p.dtype
     unscaled = torch.empty_like(p if differentiable else p[:0], dtype=grad_dtype)
     partial = torch.empty(2, n_programs, dtype=torch.float32, device=p.device)
-    terms = [torch.empty((), dtype=torch.float32, device=p.device) for _ in range(3)]
+    loss, content, gradient = (
+        torch.empty((), dtype=torch.float32, device=p.device) for _ in range(3)
+    )
     with torch.cuda.device_of(p):  # which need not be the current one
         _attention_loss_fwd_kernel[(n_programs,)](
             unscaled, partial, p, g, a, c, h, w, content_weight, gradient_weight, 1 / p.numel(),
@@ -120,7 +122,8 @@ def forward(
             DIFFERENTIABLE=differentiable, num_warps=blocks.n_warps,
         )  # fmt: skip
         _attention_loss_sum_kernel[(1,)](
-            *terms, partial, n_programs, content_weight, gradient_weight,
+            loss, content, gradient, partial, n_programs, content_weight, gradient_weight,
             BLOCK=PARTS, num_warps=SUM_WARPS,
         )  # fmt: skip
-    return *terms, unscaled.to(p.dtype) if differentiable else p.new_empty(0)
+    unscaled = unscaled.to(p.dtype) if differentiable else p.new_empty(0)
+    return loss, content, gradient, unscaled

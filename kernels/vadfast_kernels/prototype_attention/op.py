@@ -190,13 +190,21 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]
     _, p, _, lse, length = output
     ctx.save_for_backward(z, weight, p, lse, length)
     ctx.mark_non_differentiable(lse, length)
+    ctx.set_materialize_grads(False)  # zeros for those, which nobody would read, are launches
 
 
 def _differentiate(
-    ctx: Any, dy: Tensor, dp: Tensor, dcompactness: Tensor, *_: Tensor
-) -> tuple[Tensor, Tensor, None]:
+    ctx: Any, dy: Tensor | None, dp: Tensor | None, dcompactness: Tensor | None, *_: None
+) -> tuple[Tensor | None, Tensor | None, None]:
+    if dy is None and dp is None and dcompactness is None:
+        return None, None, None
+    z, p = ctx.saved_tensors[0], ctx.saved_tensors[2]
     dz, dweight = torch.ops.vadfast.prototype_attention_backward(
-        *ctx.saved_tensors, dy, dp, dcompactness, ctx.backend
+        *ctx.saved_tensors,
+        z.new_zeros(z.shape) if dy is None else dy,
+        torch.zeros_like(p) if dp is None else dp,
+        p.new_zeros(z.shape[:2]) if dcompactness is None else dcompactness,
+        ctx.backend,
     )
     return dz, dweight, None
 

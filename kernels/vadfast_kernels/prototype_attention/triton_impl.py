@@ -7,9 +7,9 @@ import triton
 from torch import Tensor
 
 from vadfast_kernels import _triton
-from vadfast_kernels.prototype_attention.torch_impl import length_backward
 from vadfast_kernels.prototype_attention.triton_kernels import (
     prototype_bwd_p_kernel,
+    prototype_bwd_u_kernel,
     prototype_bwd_z_kernel,
     prototype_merge_kernel,
     prototype_retrieve_kernel,
@@ -56,6 +56,7 @@ def backward(
     per_split = blocks.per_split(n)
     grid = (triton.cdiv(n, per_split), b, triton.cdiv(c, blocks.c))
     parts, dw_parts = (_empty(z, (b, grid[0], m, c)) for _ in range(2))
+    du = torch.empty_like(p)
     dz = torch.empty((b, n, c), dtype=z.dtype, device=z.device)
     at, dy_at = (z.stride(0), z.stride(1)), (dy.stride(0), dy.stride(1))
     with torch.cuda.device_of(z):
@@ -63,7 +64,10 @@ def backward(
         prototype_bwd_p_kernel[grid](
             parts, z, p, gram, dy, dcompactness, n, c, m, per_split, *at, *dy_at, **_options(blocks, z)
         )  # fmt: skip
-        du = length_backward(dp + parts.sum(dim=1), p, length).contiguous()
+        prototype_bwd_u_kernel[m, b](
+            du, dp.contiguous(), parts, p, length, grid[0], c, m,
+            BLOCK_S=8, BLOCK_C=triton.next_power_of_2(c), num_warps=4,
+        )  # fmt: skip
         prototype_bwd_z_kernel[grid](
             dz, dw_parts, z, weight, p, gram, du, lse, length, dy, dcompactness,
             n, c, m, per_split, *at, weight.stride(0), *dy_at, **_options(blocks, z),

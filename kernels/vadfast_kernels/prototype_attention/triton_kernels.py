@@ -1,11 +1,11 @@
-"""The kernels of APN's prototype attention: two passes over z either way, and one that merges; ``triton_impl.py`` launches them.
+"""The kernels of APN's prototype attention: two passes over z either way, and one that merges their parts; ``triton_impl.py`` launches them.
 
 The one decision to know: sums over positions are split among at most ``MAX_SPLITS`` programs, each of which writes its own part; the
 parts are added in a fixed order. So there is no atomic, and a result does not depend on how many programs run at once.
 
     forward     sum:       parts of u and of the softmax over positions      merge:   u, its length, p
                 retrieve:  y, compactness
-    backward    bwd_p:     parts of dp                                       PyTorch: du
+    backward    bwd_p:     parts of dp                                       bwd_u:   du
                 bwd_z:     dz, parts of dweight
 
 Products go over a few channels a step, and a tile is read again, from the cache, where it is added up: with whole tiles of every operand
@@ -195,6 +195,27 @@ def prototype_bwd_p_kernel(
         dp = tl.dot(tl.trans(ds), apart, dp, input_precision=PRECISION)
     dp = tl.dot(among, _load(p_ptr, m, C, own, M, C), dp, input_precision=PRECISION)
     _store_part(dp_ptr, dp, (b * tl.num_programs(0) + split) * M, m, own, M, C)
+
+
+@triton.jit
+def prototype_bwd_u_kernel(
+    du_ptr, dp_ptr, part_ptr, p_ptr, length_ptr, N_SPLITS, C, M,
+    BLOCK_S: tl.constexpr, BLOCK_C: tl.constexpr,
+):  # fmt: skip
+    """The gradient of u of one prototype of one image, from all of that of p = u / |u|: what is along p is lost."""
+    m, b = tl.program_id(0), tl.program_id(1).to(tl.int64)
+    c = tl.arange(0, BLOCK_C)
+    at = (b * M + m) * C + c
+    dp = tl.load(dp_ptr + at, mask=c < C, other=0.0)
+    for first in range(0, N_SPLITS, BLOCK_S):
+        split = first + tl.arange(0, BLOCK_S)
+        part = (b * N_SPLITS + split) * M + m
+        inside = (split < N_SPLITS)[:, None] & (c < C)[None, :]
+        dp += tl.sum(tl.load(part_ptr + part[:, None] * C + c[None, :], mask=inside, other=0.0), 0)
+    p = tl.load(p_ptr + at, mask=c < C, other=0.0)
+    length = tl.load(length_ptr + b * M + m)
+    du = (dp - p * tl.sum(p * dp, 0)) / tl.maximum(length, EPSILON)
+    tl.store(du_ptr + at, du, mask=c < C)
 
 
 @triton.jit
