@@ -24,7 +24,7 @@ from torch import Tensor
 from vadfast_kernels import _triton
 from vadfast_kernels._constants import LOG2E
 from vadfast_kernels.criss_cross_attention.layout import channels_first, channels_last
-from vadfast_kernels.criss_cross_attention.tuned import Blocks, Kernel, block_sizes
+from vadfast_kernels.criss_cross_attention.tuned import Blocks, Kernel, block_sizes, delta_blocks
 
 
 @triton.jit
@@ -83,6 +83,25 @@ def _criss_cross_fwd_kernel(
     if chunk == 0:
         tl.store(state_ptr + at_query, m, mask=at < L)
         tl.store(state_ptr + at_query + 1, total, mask=at < L)
+
+
+@triton.jit
+def _criss_cross_delta_kernel(
+    delta_ptr, y_ptr, dy_ptr, L, N_LINES, C,
+    delta_b, delta_line, delta_at, y_b, y_line, y_at, dy_b, dy_line, dy_at,
+    BLOCK: tl.constexpr, BLOCK_C: tl.constexpr,
+):  # fmt: skip
+    """The products dy . y of one tile of positions of one row."""
+    tile, line = tl.program_id(0), tl.program_id(1).to(tl.int64)
+    b, o = line // N_LINES, line % N_LINES
+    at = tile * BLOCK + tl.arange(0, BLOCK)
+    delta = tl.zeros((BLOCK,), tl.float32)
+    for first in range(0, C, BLOCK_C):
+        c = first + tl.arange(0, BLOCK_C)
+        y = _load(y_ptr + b * y_b + o * y_line, at, y_at, c, L, C, UPCAST=True)
+        dy = _load(dy_ptr + b * dy_b + o * dy_line, at, dy_at, c, L, C, UPCAST=True)
+        delta += tl.sum(y * dy, 1)
+    tl.store(delta_ptr + b * delta_b + o * delta_line + at * delta_at, delta, mask=at < L)
 
 
 @triton.jit
@@ -201,12 +220,23 @@ def backward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Returns dq, dk [B, D, H, W] and dv [B, C, H, W], channels last in memory."""
     q, k, v, y, dy = (channels_last(x) for x in (q, k, v, y, dy))
-    delta = (dy.float() * y.float()).sum(-1)  # [B, H, W]
     with torch.cuda.device_of(q):
+        delta = _delta(y, dy)
         dq = _grad_qk(q, k, dy, v, state, delta, own_is_query=True)
         dk = _grad_qk(k, q, v, dy, state, delta, own_is_query=False)
         dv = _grad_v(q, k, dy, state)
     return channels_first(dq), channels_first(dk), channels_first(dv)
+
+
+def _delta(y: Tensor, dy: Tensor) -> Tensor:
+    b, h, w, c = y.shape
+    delta = torch.empty((b, h, w), dtype=torch.float32, device=y.device)
+    block, block_c, n_warps = delta_blocks(c)
+    _criss_cross_delta_kernel[triton.cdiv(w, block), b * h](
+        delta, y, dy, w, h, c, *_strides(False, delta, y, dy),
+        BLOCK=block, BLOCK_C=block_c, num_warps=n_warps,
+    )  # fmt: skip
+    return delta
 
 
 def _grad_qk(

@@ -62,5 +62,11 @@ def block_sizes(kernel: Kernel, length: int, d: int, c: int, dtype: torch.dtype)
     return Blocks(side, side, block_d, block_c, 4 if block_c <= 64 else 8, 2)
 
 
+def delta_blocks(c: int) -> tuple[int, int, int]:
+    """Returns positions and channels of a tile of dy and of y, and warps: 16 numbers of each a thread."""
+    block_c = min(_power_of_2(c), 128)
+    return 2048 // block_c, block_c, 4
+
+
 def _power_of_2(n: int) -> int:
     return max(_MIN_DOT, 1 << (n - 1).bit_length())
