@@ -89,7 +89,7 @@ def _packed(**metadata: Any) -> None:
         "launch_pdl": False,
     }
     said |= {"launch_cooperative_grid": False} | metadata
-    build = Build("k", _Kernel, {"x_ptr": "*fp32"}, {}, frozenset(), 4, 2, (1, 1, 1), {})
+    build = Build("k", _Kernel, {"x_ptr": "*fp32"}, {}, frozenset(), 4, 2, None, (1, 1, 1), {})
     ptx = said.pop("ptx", ".entry k(.param .u64 a, .param .u64 b, .param .u64 c)")
     compiled = Compiled(b"", ptx, said, Resources("k", 80, 1, 0, 0, 0, None))
     pack.check_can_launch(build, compiled)
