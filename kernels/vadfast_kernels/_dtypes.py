@@ -1,5 +1,8 @@
 """In which dtype operators compute, and that autocast lets them."""
 
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -15,6 +18,16 @@ def wide(*tensors: Tensor) -> torch.dtype:
     return dtype
 
 
-def no_autocast(x: Tensor) -> torch.autocast:
+def autocast_dtype(x: Tensor) -> torch.dtype | None:
+    """Returns the dtype that autocast asks for on the device of ``x``, or None; torch knows no autocast of meta tensors."""
+    kind = x.device.type
+    if kind == "meta" or not torch.is_autocast_enabled(kind):
+        return None
+    return torch.get_autocast_dtype(kind)
+
+
+def no_autocast(x: Tensor) -> AbstractContextManager[Any]:
     """Inputs have their dtype by now; products between them are in float32 at least, and autocast would round those too."""
+    if x.device.type == "meta":
+        return nullcontext()
     return torch.autocast(x.device.type, enabled=False)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 
+@pytest.mark.timeout(900)  # two minutes alone; machines are shared
 @pytest.mark.e2e
 def test_the_demo_ends_with_scores_events_and_pictures(tmp_path: Path) -> None:
     out = tmp_path / "demo"

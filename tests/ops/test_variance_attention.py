@@ -24,7 +24,7 @@ VARIANTS = ("code", "paper")
 # more cells than a step of the gain.
 SHAPES = (
     (2, 3, 3, 3, 9, 3), (2, 5, 7, 2, 14, 2), (1, 70, 70, 4, 8, 4), (1, 20, 20, 1, 130, 1),
-    (1, 3, 3, 1, 1100, 1),
+    (1, 8, 8, 1, 1100, 1),
 )  # fmt: skip
 
 

@@ -2,9 +2,9 @@
 
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 from vadfast_kernels import ops
+from vadfast_kernels._dtypes import autocast_dtype
 
 from vadfast.layers import STAAttention
 
@@ -26,6 +26,6 @@ class STAAttentionRecipe:
 
     def forward(self, layer: STAAttention, f: Tensor, *, backend: str, mode: str) -> Tensor:
         """[B, N, C] -> [B, N, C]; under autocast in the dtype of the weights, because angles lose what half precision cannot hold."""
-        if torch.is_autocast_enabled(f.device.type):
+        if autocast_dtype(f):
             f = f.to(layer.query.weight.dtype)
         return ops.sta_attention(f, *layer.weights(), recurrence=layer.recurrence, backend=backend)

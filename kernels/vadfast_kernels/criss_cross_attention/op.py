@@ -55,7 +55,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vadfast_kernels import _triton
-from vadfast_kernels._dtypes import FLOATS, wide
+from vadfast_kernels._dtypes import FLOATS, autocast_dtype, wide
 from vadfast_kernels._op import Backend, Operator
 from vadfast_kernels.criss_cross_attention.layout import channels_first
 
@@ -74,8 +74,7 @@ def criss_cross_attention(
         raise ValueError(
             f"{_NAME}: affinity must be one of {', '.join(AFFINITIES)}, got {affinity!r}"
         )
-    if torch.is_autocast_enabled(q.device.type):
-        dtype = torch.get_autocast_dtype(q.device.type)
+    if dtype := autocast_dtype(q):
         q, k, v = q.to(dtype), k.to(dtype), v.to(dtype)
     _check(q, k, v)
     if affinity == "cosine":

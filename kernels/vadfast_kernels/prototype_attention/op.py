@@ -74,7 +74,7 @@ import torch
 from torch import Tensor
 
 from vadfast_kernels import _triton
-from vadfast_kernels._dtypes import FLOATS, no_autocast, wide
+from vadfast_kernels._dtypes import FLOATS, autocast_dtype, no_autocast, wide
 from vadfast_kernels._op import Backend, Operator
 
 MAX_CHANNELS = 256  # one program adds up all parts of a prototype
@@ -94,8 +94,7 @@ class PrototypeAttention(NamedTuple):
 
 def prototype_attention(z: Tensor, weight: Tensor, *, backend: str = "auto") -> PrototypeAttention:
     """Returns y, p, compactness and diversity for z [B, N, C] and weight [M, C]; the module's docstring is the contract."""
-    if torch.is_autocast_enabled(z.device.type):
-        dtype = torch.get_autocast_dtype(z.device.type)
+    if dtype := autocast_dtype(z):
         z, weight = z.to(dtype), weight.to(dtype)
     _check(z, weight)
     y, p, compactness, _, _ = torch.ops.vadfast.prototype_attention(z, weight, backend)

@@ -62,7 +62,7 @@ import torch
 from torch import Tensor
 
 from vadfast_kernels import _triton
-from vadfast_kernels._dtypes import FLOATS, no_autocast, wide
+from vadfast_kernels._dtypes import FLOATS, autocast_dtype, no_autocast, wide
 from vadfast_kernels._op import Backend, Operator
 
 VARIANTS = ("code", "paper")
@@ -77,8 +77,7 @@ def variance_attention(
     """Returns y [B, C, H, W] for x [B, C, H, W] and weight [D, C]; the module's docstring is the contract."""
     if variant not in VARIANTS:
         raise ValueError(f"{_NAME}: variant must be one of {', '.join(VARIANTS)}, got {variant!r}")
-    if torch.is_autocast_enabled(x.device.type):
-        dtype = torch.get_autocast_dtype(x.device.type)
+    if dtype := autocast_dtype(x):
         x, weight = x.to(dtype), weight.to(dtype)
         bias = None if bias is None else bias.to(dtype)
     _check(x, weight, bias, cell)
