@@ -56,9 +56,9 @@ def _cases() -> Iterator[tuple[str, Callable[..., None]]]:
             words = (
                 f"test {name} {shape.name} {DTYPE_NAMES[dtype]} {'both' if backward else 'forward'}"
             )
-            # --quick has one shape and one direction of each: compiling every formulation is most of the time.
-        long = backward or shape != measured.shapes[0]
-        case = _case(name, shape, dtype, backward=backward, long=long)
+            # --quick has one shape and one direction of each, for compiling every formulation is most of its time; a dry run has both.
+            long = (backward and not is_tiny()) or shape != measured.shapes[0]
+            case = _case(name, shape, dtype, backward=backward, long=long)
             yield words.replace(" ", "_").replace("-", "_"), case
 
 
