@@ -1,7 +1,8 @@
 """Who computes each operator: the inputs, every formulation (the eager one first), the least cost, and the shapes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from vadfast_kernels.attention_map import reference as attention_map
 from bench import shapes
 from bench.contest import Target
 from bench.cost import Cost
-from bench.operators import Operator
+from bench.operators import DTYPE_NAMES, Operator
 from bench.peers import attention, criss_cross, losses, sta
 from bench.shapes import Shape
 
@@ -275,3 +276,37 @@ CASES = {
     "mutual cosine embedding": Measured(EMBEDDING, shapes.EMBEDDING),
     "psnr": Measured(PSNR, shapes.PSNR, backward=False, in_half=False),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One operator at one shape, in one dtype and one direction."""
+
+    name: str  # a key of CASES
+    shape: Shape
+    dtype: torch.dtype
+    backward: bool
+
+    @property
+    def measured(self) -> Measured:
+        """What is measured of the operator."""
+        return CASES[self.name]
+
+    @property
+    def direction(self) -> str:
+        """In the words of the rows."""
+        return "forward and backward" if self.backward else "forward"
+
+    @property
+    def precision(self) -> str:
+        """In the words of the rows."""
+        return DTYPE_NAMES[self.dtype]
+
+
+def all_cases(*halves: torch.dtype) -> Iterator[Case]:
+    """Yields every operator at every shape in float32, and in ``halves`` where models run in them."""
+    for name, measured in CASES.items():
+        dtypes = (torch.float32, *(halves if measured.in_half else ()))
+        directions = (False, True) if measured.backward else (False,)
+        for shape, dtype, backward in product(measured.shapes, dtypes, directions):
+            yield Case(name, shape, dtype, backward)

@@ -160,7 +160,7 @@ def _call(
     if not backward:
         return forward
     for inputs in rotating:
-        for leaf in _leaves(inputs):
+        for leaf in leaves(inputs):
             leaf.requires_grad_(True)
     out = function(*rotating[0])
     # The gradient that flows in is made once: it is the benchmark's, not the operator's work.
@@ -169,13 +169,14 @@ def _call(
     def both(i: int) -> list[Tensor]:
         inputs = rotating[i % len(rotating)]
         out = function(*inputs)
-        gradients = torch.autograd.grad(out, _leaves(inputs), grad, allow_unused=True)
+        gradients = torch.autograd.grad(out, leaves(inputs), grad, allow_unused=True)
         return [out.detach(), *(g for g in gradients if g is not None)]
 
     return both
 
 
-def _leaves(inputs: tuple[Any, ...]) -> list[Tensor]:
+def leaves(inputs: Sequence[Any]) -> list[Tensor]:
+    """Returns the inputs that have a gradient: those of floating-point numbers."""
     return [x for x in inputs if _is_floating(x)]
 
 

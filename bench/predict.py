@@ -10,11 +10,9 @@ times ``_BACKWARD`` where the gradient is taken too, set against all of their by
 APN's sizes and eager at small ones; so are the exponentials of both.
 """
 
-import datetime
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
-from itertools import product
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -24,21 +22,21 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
-from vadfast_kernels import _triton
+from vadfast_kernels import _triton, ops
 from vadfast_kernels.aot.build import launches
 from vadfast_kernels.sta_attention.circle import harmonics_for
 from vadfast_kernels.sta_attention.op import MAX_ERROR
 
-from bench.contestants import CASES, Measured
+from bench.contestants import Case, Measured, all_cases
 from bench.machine import folder_of, this_machine
-from bench.operators import DTYPE_NAMES
+from bench.operators import leaves
 from bench.results import ROOT, Row, write_rows
 from bench.shapes import Shape
 
 LAUNCH_US = 5.0  # from one kernel to the next, as eager PyTorch launches them
 # Work of forward and gradient over that of the forward pass: scores once more for each of two or three gradients.
 _BACKWARD = 4.0
-_FREE = {"empty", "empty_strided", "new_empty", "new_empty_strided", "empty_like", "detach", "lift_fresh"}  # fmt: skip
+_FREE = {"empty", "empty_strided", "new_empty", "new_empty_strided", "empty_like"}
 # What must be reached against eager, in the direction that is named.
 _WANTED = {
     ("criss-cross attention", "forward"): {"naive": 8.0, "einsum": 2.0},
@@ -56,6 +54,11 @@ class GPU:
     name: str
     gb_s: float
     tflops: dict[torch.dtype, float]
+
+    @property
+    def device(self) -> str:
+        """How its rows name it: nothing ran on it."""
+        return f"{self.name} (by its data sheet)"
 
     def ms(self, works: Iterable["Work"], dtype: torch.dtype) -> float:
         """Returns what ``works`` take one after the other."""
@@ -142,30 +145,28 @@ def works_of(call: Callable[..., Tensor], inputs: Sequence[Any], *, backward: bo
     with Counter() as counter, torch.set_grad_enabled(backward):
         out = call(*inputs)
         if backward:
-            leaves = [x for x in inputs if isinstance(x, Tensor) and x.is_floating_point()]
-            torch.autograd.grad(out, leaves, torch.empty_like(out), allow_unused=True)
+            torch.autograd.grad(out, leaves(inputs), torch.empty_like(out), allow_unused=True)
     return counter.works
 
 
 def rows() -> Iterator[Row]:
     """Yields every operator that has a Triton form, at every shape, beside its plain formulations."""
-    for name, measured in CASES.items():
-        if not _has_triton(name):
-            continue
-        dtypes = (torch.float32, torch.float16) if measured.in_half else (torch.float32,)
-        directions = (False, True) if measured.backward else (False,)
-        for shape, dtype, backward in product(measured.shapes, dtypes, directions):
-            yield from _case(name, measured, shape, dtype, backward=backward)
+    for case in all_cases(torch.float16):
+        if _has_triton(case.name):
+            yield from _rows(case)
 
 
+@cache
 def _has_triton(name: str) -> bool:
-    return name not in ("cluster distance", "mutual cosine embedding", "psnr")
+    operator = name.replace(" ", "_").replace("-", "_")
+    if operator not in ops.operators():
+        return False
+    verdicts = ops.explain(operator, *ops.sample(operator, "meta", torch.float32))
+    return any(v.backend == "triton" for v in verdicts)
 
 
-def _case(
-    name: str, measured: Measured, shape: Shape, dtype: torch.dtype, *, backward: bool
-) -> Iterator[Row]:
-    operator = measured.operator
+def _rows(case: Case) -> Iterator[Row]:
+    operator, shape, dtype, backward = case.measured.operator, case.shape, case.dtype, case.backward
     found = {}
     for provider, call in operator.providers.items():
         if provider == "flex":  # never runs uncompiled at these sizes
@@ -177,27 +178,26 @@ def _case(
         ]
         call = partial(call, backend="triton") if ours else call
         found[provider] = works_of(call, inputs, backward=backward)
-    least = _least_gflop(measured, shape) * (_BACKWARD if backward else 1.0)
+    least = _least_gflop(case.measured, shape) * (_BACKWARD if backward else 1.0)
     found["vadfast"] = _with_products(found["vadfast"], least)
-    direction = "forward and backward" if backward else "forward"
     for gpu in GPUS:
         times = {provider: gpu.ms(works, dtype) for provider, works in found.items()}
         for provider, works in found.items():
-            wanted = _WANTED.get((name, direction), {}).get(provider)
+            wanted = _WANTED.get((case.name, case.direction), {}).get(provider)
             ratio = times[provider] / times["vadfast"]
             yield Row(
                 suite="predicted",
-                case=f"{name}, {shape.name}, {direction}",
+                case=f"{case.name}, {shape.name}, {case.direction}",
                 provider=provider,
                 shape=shape.words,
-                dtype=DTYPE_NAMES[dtype],
+                dtype=case.precision,
                 value=float(f"{times[provider]:.3g}"),
                 unit="ms",
                 ratio=float(f"{ratio:.3g}"),
                 reference="the time of vadfast",
                 kind="predicted",
-                device=f"{gpu.name} (by its data sheet)",
-                date=datetime.date.today().isoformat(),
+                device=gpu.device,
+                date=this_machine().date,
                 commit=this_machine().commit,
                 load=0.0,
                 target="" if wanted is None else f"vadfast >= {wanted:g}x faster",
@@ -235,12 +235,10 @@ def _with_products(works: list[Work], gflop: float) -> list[Work]:
 def write_predictions() -> list[Path]:
     """Writes a folder of rows for each GPU; returns the files."""
     everything = list(rows())
-    by_device = {
-        device: [row for row in everything if row.device == device]
-        for device in dict.fromkeys(row.device for row in everything)
-    }
     return [
         path
-        for device, of_device in by_device.items()
-        for path in write_rows(of_device, ROOT / folder_of(device))
+        for gpu in GPUS
+        for path in write_rows(
+            (row for row in everything if row.device == gpu.device), ROOT / folder_of(gpu.device)
+        )
     ]

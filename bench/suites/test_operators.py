@@ -3,14 +3,13 @@
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
-from itertools import product
 
 import torch
 
 from bench.contest import Field, contest
-from bench.contestants import CASES
+from bench.contestants import CASES, Case, all_cases
 from bench.device import device, is_tiny
-from bench.operators import DTYPE_NAMES, open_operator, provider_call
+from bench.operators import open_operator, provider_call
 from bench.shapes import Shape
 
 
@@ -21,26 +20,23 @@ def call_of(
     return provider_call(CASES[name].operator, provider, shape, backward, dtype)
 
 
-def _case(
-    name: str, shape: Shape, dtype: torch.dtype, *, backward: bool, long: bool
-) -> Callable[..., None]:
-    measured = CASES[name]
-    operator = measured.operator
-    direction = "forward and backward" if backward else "forward"
-    precision = "" if dtype == torch.float32 else f", {DTYPE_NAMES[dtype]}"
+def _contest(case: Case) -> Callable[..., None]:
+    operator, shape, backward = case.measured.operator, case.shape, case.backward
+    precision = "" if case.dtype == torch.float32 else f", {case.precision}"
 
     def open_(_: ExitStack) -> Field:
-        factory = partial(call_of, name)
-        return open_operator(operator, shape, backward=backward, factory=factory, dtype=dtype)
+        factory = partial(call_of, case.name)
+        return open_operator(operator, shape, backward=backward, factory=factory, dtype=case.dtype)
 
     return contest(
-        case=f"{name}, {shape.name}, {direction}{precision}",
+        case=f"{case.name}, {shape.name}, {case.direction}{precision}",
         shape=shape.words,
         reference=operator.names[0],
         providers=operator.names,
-        targets=measured.targets(shape, backward=backward),
+        targets=case.measured.targets(shape, backward=backward),
         device=lambda: device().type,
-        long=long,
+        # --quick has one shape and one direction of each, for compiling every formulation is most of its time; a dry run has both.
+        long=(backward and not is_tiny()) or shape != case.measured.shapes[0],
     )(open_)
 
 
@@ -48,18 +44,11 @@ def _case(
 HALVES = (torch.bfloat16,) if device().type == "cuda" or is_tiny() else ()
 
 
-def _cases() -> Iterator[tuple[str, Callable[..., None]]]:
-    for name, measured in CASES.items():
-        directions = (False, True) if measured.backward else (False,)
-        dtypes = (torch.float32, *(HALVES if measured.in_half else ()))
-        for shape, dtype, backward in product(measured.shapes, dtypes, directions):
-            words = (
-                f"test {name} {shape.name} {DTYPE_NAMES[dtype]} {'both' if backward else 'forward'}"
-            )
-            # --quick has one shape and one direction of each, for compiling every formulation is most of its time; a dry run has both.
-            long = (backward and not is_tiny()) or shape != measured.shapes[0]
-            case = _case(name, shape, dtype, backward=backward, long=long)
-            yield words.replace(" ", "_").replace("-", "_"), case
+def _contests() -> Iterator[tuple[str, Callable[..., None]]]:
+    for case in all_cases(*HALVES):
+        direction = "both" if case.backward else "forward"
+        words = f"test {case.name} {case.shape.name} {case.precision} {direction}"
+        yield words.replace(" ", "_").replace("-", "_"), _contest(case)
 
 
-globals().update(_cases())
+globals().update(_contests())

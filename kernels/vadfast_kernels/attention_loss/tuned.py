@@ -5,6 +5,8 @@ Not autotuned at the first call: the partial sums of a loss, and so its last bit
 
 from dataclasses import dataclass
 
+from triton import next_power_of_2
+
 _MAX_WIDTH = 128  # a row is then a warp's widest read of float32
 _PIXELS = 1024  # of a tile: its neighbours are then a quarter more to read
 # 2 a thread take at most 64 registers; 4 took 80 to 94 and spilled in float16, 8 took up to 192.
@@ -24,11 +26,7 @@ class Blocks:
 
 def block_sizes(height: int, width: int) -> Blocks:
     """Returns the tile for planes of ``height`` x ``width`` pixels."""
-    tile_width = min(_power_of_2(width), _MAX_WIDTH)
-    tile_height = min(_power_of_2(height), _PIXELS // tile_width)
+    tile_width = min(next_power_of_2(width), _MAX_WIDTH)
+    tile_height = min(next_power_of_2(height), _PIXELS // tile_width)
     n_warps = max(1, tile_height * tile_width // _PIXELS_PER_WARP)
     return Blocks(tile_height, tile_width, n_warps)
-
-
-def _power_of_2(n: int) -> int:
-    return 1 << (n - 1).bit_length()

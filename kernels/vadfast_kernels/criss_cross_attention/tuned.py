@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from triton import next_power_of_2
 
 Kernel = Literal["fwd", "bwd_qk", "bwd_v"]
 
@@ -37,12 +38,12 @@ class Blocks:
 
 def block_sizes(kernel: Kernel, length: int, d: int, c: int, dtype: torch.dtype) -> Blocks:
     """Returns the tiles for lines of ``length`` positions, ``d`` query and ``c`` value channels."""
-    block_d, block_c = _power_of_2(d), min(_power_of_2(c), 128)
+    block_d, block_c = _dot_side(d), min(_dot_side(c), 128)
     # Exact float32 products have no matrix instruction: their tiles live in registers too, and must be smaller.
     exact = dtype == torch.float32
     if kernel != "fwd":
         # 64 positions spilled on every architecture (224 bytes on sm_90): gradients hold two tiles more than the forward.
-        side = min(_power_of_2(length), 16 if exact and block_d >= 32 else 32)
+        side = min(_dot_side(length), 16 if exact and block_d >= 32 else 32)
         if not exact:
             chunk = 64
         elif kernel == "bwd_v":
@@ -53,10 +54,10 @@ def block_sizes(kernel: Kernel, length: int, d: int, c: int, dtype: torch.dtype)
         limit = None if exact else _NARROW
         return Blocks(side, side, block_d, min(block_c, chunk), 4, 2, limit)
     if exact:
-        side = min(_power_of_2(length), 32)
+        side = min(_dot_side(length), 32)
         # With two stages 64 x 32 x 256 kept 8 bytes in memory around the loop (sm_90).
         return Blocks(side, side, block_d, min(block_c, 64), 4, 3)
-    side = min(_power_of_2(length), 64 if block_d <= 32 else 32)
+    side = min(_dot_side(length), 64 if block_d <= 32 else 32)
     if side <= 32:
         return Blocks(side, side, block_d, block_c, 4, 2, _NARROW)
     return Blocks(side, side, block_d, block_c, 4 if block_c <= 64 else 8, 2)
@@ -64,9 +65,9 @@ def block_sizes(kernel: Kernel, length: int, d: int, c: int, dtype: torch.dtype)
 
 def delta_blocks(c: int) -> tuple[int, int, int]:
     """Returns positions and channels of a tile of dy and of y, and warps: 16 numbers of each a thread."""
-    block_c = min(_power_of_2(c), 128)
+    block_c = min(_dot_side(c), 128)
     return 2048 // block_c, block_c, 4
 
 
-def _power_of_2(n: int) -> int:
-    return max(_MIN_DOT, 1 << (n - 1).bit_length())
+def _dot_side(n: int) -> int:
+    return max(_MIN_DOT, next_power_of_2(n))

@@ -5,6 +5,8 @@ Not autotuned at the first call: the partial sums of a loss, and so its last bit
 
 from dataclasses import dataclass
 
+from triton import next_power_of_2
+
 _MAX_LINE = 128  # a row is then a warp's widest read of float32
 _VALUES = 1024  # of a tile
 _VALUES_PER_WARP = 256  # 8 a thread: two loads of 16 bytes each from prediction and target
@@ -23,17 +25,13 @@ class Blocks:
 
 def block_sizes(height: int, line: int) -> Blocks:
     """Returns the tile for patches of ``height`` rows of ``line`` values."""
-    tile_line = min(_power_of_2(line), _MAX_LINE)
-    tile_height = min(_power_of_2(height), _VALUES // tile_line)
+    tile_line = min(next_power_of_2(line), _MAX_LINE)
+    tile_height = min(next_power_of_2(height), _VALUES // tile_line)
     n_warps = max(1, tile_height * tile_line // _VALUES_PER_WARP)
     return Blocks(tile_height, tile_line, n_warps)
 
 
 def worst_tile(n_patches: int) -> tuple[int, int]:
     """Returns how many patches, and how many strips of each, the program of a sample takes in a step."""
-    patches = min(_power_of_2(n_patches), _SUMS // 16)
+    patches = min(next_power_of_2(n_patches), _SUMS // 16)
     return patches, _SUMS // patches
-
-
-def _power_of_2(n: int) -> int:
-    return 1 << (n - 1).bit_length()

@@ -60,7 +60,7 @@ def backward(
             among = ds @ own.T - (found.beta * along) @ found.beta.T
             ds.addcmul_(own, dcompactness[i, part], value=-2)
             total += found.beta @ g + ds @ found.apart + among @ p[i]
-        u, du = p[i] * length[i][:, None], length_backward(total, p[i], length[i])
+        u, du = p[i] * length[i][:, None], _length_backward(total, p[i], length[i])
         for part in _chunks(z):
             zc, g, dt = z[i, part].to(dtype), dy[i, part].to(dtype), dcompactness[i, part]
             found = _retrieve(zc, p[i], gram)
@@ -75,7 +75,7 @@ def backward(
     return dz, dweight.to(weight.dtype)
 
 
-def length_backward(dp: Tensor, p: Tensor, length: Tensor) -> Tensor:
+def _length_backward(dp: Tensor, p: Tensor, length: Tensor) -> Tensor:
     """Returns the gradient of u [..., M, C] from that of p = u / |u|: what is along p is lost."""
     return (dp - p * (p * dp).sum(dim=-1, keepdim=True)) / length.clamp_min(EPS).unsqueeze(-1)
 

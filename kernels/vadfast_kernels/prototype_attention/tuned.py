@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from triton import next_power_of_2
 
 _MIN_DOT = 16  # the smallest side of a matrix instruction
 _SUMS = 2048  # numbers that a program adds up over positions; more channels are more programs
@@ -31,8 +32,8 @@ class Blocks:
 
 def block_sizes(direction: Literal["fwd", "bwd"], c: int, m: int, dtype: torch.dtype) -> Blocks:
     """Returns the tiles for ``c`` channels and ``m`` prototypes."""
-    block_m = _power_of_2(m)
-    block_c = min(_power_of_2(c), _SUMS // block_m)
+    block_m = _dot_side(m)
+    block_c = min(_dot_side(c), _SUMS // block_m)
     # Exact float32 products have no matrix instruction: both operands of a step are in registers, and whole channels spilled.
     exact = dtype == torch.float32
     # Gradients hold four products at once: with 4 warps, or tiles of 32, they spilled 76 to 430 bytes.
@@ -41,5 +42,5 @@ def block_sizes(direction: Literal["fwd", "bwd"], c: int, m: int, dtype: torch.d
     return Blocks(32, block_c, min(block_c, 32), block_m, 4, 2)
 
 
-def _power_of_2(n: int) -> int:
-    return max(_MIN_DOT, 1 << (n - 1).bit_length())
+def _dot_side(n: int) -> int:
+    return max(_MIN_DOT, next_power_of_2(n))

@@ -73,13 +73,19 @@ def sums_over_cross(
 
 
 @triton.jit
+def _own_tile(N, C, BLOCK: tl.constexpr):
+    """The row of one program and its bag; its columns, which of them exist, and where they lie."""
+    line = tl.program_id(0).to(tl.int64)
+    c = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    return line, line // N, c, c < C, line * C + c
+
+
+@triton.jit
 def sta_exact_kernel(
     y_ptr, f_ptr, planes_ptr, N, C, BLOCK: tl.constexpr, BLOCK_OTHER: tl.constexpr
 ):
     """Adds f and the mean over the cross, of one tile of elements of one row."""
-    line = tl.program_id(0).to(tl.int64)
-    bag, c = line // N, tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    inside, here = c < C, line * C + c
+    line, bag, c, inside, here = _own_tile(N, C, BLOCK)
     f = tl.load(f_ptr + here, mask=inside, other=0.0)
     cos, sin, _ = direction_of(f, planes_ptr, QUERY)
     x, y = toward_keys(cos, sin, planes_ptr)
@@ -97,9 +103,7 @@ def sta_exact_bwd_query_kernel(
     BLOCK: tl.constexpr, BLOCK_OTHER: tl.constexpr,
 ):  # fmt: skip
     """As the mean, from f centred; (a, b) is the gradient of both sums of an element, (x, y) that of its z G."""
-    line = tl.program_id(0).to(tl.int64)
-    bag, c = line // N, tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    inside, here = c < C, line * C + c
+    line, bag, c, inside, here = _own_tile(N, C, BLOCK)
     shift = tl.load(shift_ptr + bag)
     f = tl.load(f_ptr + here, mask=inside, other=0.0)
     cos, sin, _ = direction_of(f, planes_ptr, QUERY)
@@ -124,9 +128,7 @@ def sta_exact_bwd_key_kernel(
     BLOCK: tl.constexpr, BLOCK_OTHER: tl.constexpr,
 ):  # fmt: skip
     """The transpose of a sum over the cross is a sum over the cross: here queries are summed, and keys read."""
-    line = tl.program_id(0).to(tl.int64)
-    bag, c = line // N, tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    inside, here = c < C, line * C + c
+    line, bag, c, inside, here = _own_tile(N, C, BLOCK)
     f = tl.load(f_ptr + here, mask=inside, other=0.0)
     cos, sin, _ = direction_of(f, planes_ptr, KEY)
     x, y = toward_queries(cos, sin, planes_ptr)

@@ -83,13 +83,19 @@ def sta_merge_kernel(
 
 
 @triton.jit
+def _own_columns(N, C, BLOCK: tl.constexpr):
+    """The bag of one program; its columns, which of them exist, and where their first elements lie."""
+    bag = tl.program_id(0).to(tl.int64)
+    c = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
+    return bag, c, c < C, bag * N * C + c
+
+
+@triton.jit
 def sta_mean_kernel(
     y_ptr, f_ptr, planes_ptr, kernel_ptr, row_ptr, N, C, BLOCK: tl.constexpr, H: tl.constexpr
 ):
     """Adds f and the mean over the cross, of each element of some columns of one bag."""
-    bag = tl.program_id(0).to(tl.int64)
-    c = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    inside, at = c < C, bag * N * C + c
+    bag, _column, inside, at = _own_columns(N, C, BLOCK)
     columns = sum_columns(
         f_ptr, 0.0, f_ptr, f_ptr, planes_ptr, at, inside, N, C, KEY, BLOCK, H, False
     )  # fmt: skip
@@ -110,9 +116,7 @@ def sta_bwd_query_kernel(
     BLOCK: tl.constexpr, H: tl.constexpr,
 ):  # fmt: skip
     """As the mean, from f centred; (a, b) is the gradient of both sums of an element: of values, and of weights."""
-    bag = tl.program_id(0).to(tl.int64)
-    c = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    inside, at = c < C, bag * N * C + c
+    bag, c, inside, at = _own_columns(N, C, BLOCK)
     shift = tl.load(shift_ptr + bag)
     columns = sum_columns(
         f_ptr, shift, f_ptr, f_ptr, planes_ptr, at, inside, N, C, KEY, BLOCK, H, False
@@ -140,9 +144,7 @@ def sta_bwd_key_kernel(
     BLOCK: tl.constexpr, H: tl.constexpr,
 ):  # fmt: skip
     """The transpose of a sum over the cross is a sum over the cross: here queries are summed, and keys read."""
-    bag = tl.program_id(0).to(tl.int64)
-    c = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    inside, at = c < C, bag * N * C + c
+    bag, c, inside, at = _own_columns(N, C, BLOCK)
     shift = tl.load(shift_ptr + bag)
     columns = sum_columns(
         f_ptr, shift, a_ptr, b_ptr, planes_ptr, at, inside, N, C, QUERY, BLOCK, H, True

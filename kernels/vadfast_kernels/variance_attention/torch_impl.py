@@ -12,7 +12,7 @@ def forward(
     x: Tensor, weight: Tensor, bias: Tensor | None, cell: int, variant: str
 ) -> tuple[Tensor, Tensor]:
     """Returns y like x, and the variance v of each cell [B, P]."""
-    f = embedding(_pool(x, cell), *centred(weight, bias))
+    f = F.linear(_pool(x, cell), *centred(weight, bias))  # [B, P, D], its mean over D is 0
     v = f.square_().sum(dim=-1) * share(len(weight), variant)
     # Products are made in float32 and rounded into the dtype of x.
     return torch.mul(x, _spread(gain_of(v, variant), x, cell), out=torch.empty_like(x)), v
@@ -26,25 +26,20 @@ def backward(
     product = (x.to(v.dtype) * dy.to(v.dtype)).sum(dim=1, keepdim=True)  # [B, 1, H, W]
     dgain = F.avg_pool2d(product, cell, divisor_override=1).flatten(1)
     dv = gain_backward(v, gain, dgain, variant)
-    dpooled, dweight, dbias = embedding_backward(_pool(x, cell), weight, bias, dv, variant)
+    dpooled, dweight, dbias = _embedding_backward(_pool(x, cell), weight, bias, dv, variant)
     dx = torch.empty_like(x, dtype=v.dtype)
     _scale_and_add(dy.to(v.dtype), _spread(gain, x, cell), dpooled / cell**2, cell, out=dx)
     return dx.to(x.dtype), dweight, dbias
 
 
-def embedding(pooled: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Returns f [B, P, D] of pooled features [B, P, C], by centred weights: its mean over D is 0."""
-    return F.linear(pooled, weight, bias)
-
-
-def embedding_backward(
+def _embedding_backward(
     pooled: Tensor, weight: Tensor, bias: Tensor | None, dv: Tensor, variant: str
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Returns the gradients of pooled [B, P, C] (float32 at least), of weight [D, C] and of bias [D], or none, from dv [B, P]."""
     w, b = centred(weight, bias)
     # Its mean over D is 0 because f's is: gradients come out centred, and need no centring of their own.
     slope = 2 * share(len(weight), variant) * dv.unsqueeze(-1)
-    df = embedding(pooled, w, b) * slope  # [B, P, D]
+    df = F.linear(pooled, w, b) * slope  # [B, P, D]
     flat = df.flatten(0, 1)
     dweight = flat.T @ pooled.flatten(0, 1)
     dbias = weight.new_empty(0) if bias is None else flat.sum(dim=0).to(weight.dtype)

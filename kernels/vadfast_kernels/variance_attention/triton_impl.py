@@ -96,20 +96,9 @@ def _variance_square_kernel(
     for first_d in range(0, D, BLOCK_D):
         d = first_d + tl.arange(0, BLOCK_D)
         f = _embedding(
-            pooled_ptr,
-            weight_ptr,
-            bias_ptr,
-            n,
-            d,
-            N,
-            C,
-            D,
-            BLOCK_N,
-            BLOCK_C,
-            BLOCK_D,
-            BIAS,
-            PRECISION,
-        )
+            pooled_ptr, weight_ptr, bias_ptr, n, d, N, C, D,
+            BLOCK_N, BLOCK_C, BLOCK_D, BIAS, PRECISION,
+        )  # fmt: skip
         # Each block about its own mean, then both about their common one (Chan et al., 1979): nothing cancels.
         more = tl.minimum(BLOCK_D, D - first_d).to(tl.float32)
         own_mean = tl.sum(f, 1) / more

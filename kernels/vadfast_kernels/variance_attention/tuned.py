@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from triton import next_power_of_2
+
 _TILE = 1024  # elements a program holds of x: 4 a thread; 8 and 16, with their addresses, spilled
 _LINE = 128  # positions of a row that a program reads together: whole cache lines where a row is contiguous
 GAIN_WARPS = 8  # for the cells of an image: 4 a thread and step
@@ -30,20 +32,18 @@ class Blocks:
 
 def tile_of(c: int, n_cells: int, cell: int) -> Tile:
     """Returns the tile for ``c`` channels and rows of ``n_cells`` cells."""
-    side = _power_of_2(cell)
-    w = min(_power_of_2(n_cells), max(1, _LINE // side))
-    return Tile(min(_power_of_2(c), max(1, _TILE // (w * side))), w, side, 8)
+    side = next_power_of_2(cell)
+    w = min(next_power_of_2(n_cells), max(1, _LINE // side))
+    return Tile(min(next_power_of_2(c), max(1, _TILE // (w * side))), w, side, 8)
 
 
 def block_sizes(c: int, d: int) -> Blocks:
     """Returns the tiles of the product of ``c`` and ``d`` channels; 16 is the smallest side of a matrix instruction."""
-    return Blocks(16, min(max(16, _power_of_2(c)), 32), min(max(16, _power_of_2(d)), 64), 4, 2)
+    return Blocks(
+        16, min(max(16, next_power_of_2(c)), 32), min(max(16, next_power_of_2(d)), 64), 4, 2
+    )
 
 
 def line_of(n_cells: int) -> int:
     """Returns how many of an image's ``n_cells`` a program takes in a step."""
-    return min(_power_of_2(n_cells), GAIN_WARPS * 32 * 4)
-
-
-def _power_of_2(n: int) -> int:
-    return 1 << (n - 1).bit_length()
+    return min(next_power_of_2(n_cells), GAIN_WARPS * 32 * 4)
