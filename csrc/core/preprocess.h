@@ -32,6 +32,8 @@ struct Resize {
 // Refuses pictures or images that cannot be right, with a sentence that opens with `function`.
 vad_status check_preprocess(const char * function, const vad_picture * pictures, const vad_image * images, int32_t n);
 
+int32_t n_planes(int32_t format);
+
 // Of a picture and an image that were checked.
 Resize resize_of(const vad_picture & picture, const vad_image & image);
 
@@ -79,21 +81,6 @@ VAD_BOTH uint32_t pixel_of_yuv(int32_t y, int32_t u, int32_t v) {
     const int32_t     g     = (luma - 852492 * (v - 128) - 409993 * (u - 128)) >> SHIFT;
     const int32_t     b     = (luma + 2116026 * (u - 128)) >> SHIFT;
     return pixel_of(clamp_u8(r), clamp_u8(g), clamp_u8(b));
-}
-
-VAD_BOTH uint32_t pixel_at(const Resize & p, int32_t x, int32_t y) {
-    const uint8_t * row = p.plane[0] + y * p.pitch[0];
-    switch (p.format) {
-        case VAD_FORMAT_NV12: {
-            const uint8_t * uv = p.plane[1] + (y >> 1) * p.pitch[1] + (x & ~1);
-            return pixel_of_yuv(row[x], uv[0], uv[1]);
-        }
-        case VAD_FORMAT_I420:
-            return pixel_of_yuv(row[x], p.plane[1][(y >> 1) * p.pitch[1] + (x >> 1)], p.plane[2][(y >> 1) * p.pitch[2] + (x >> 1)]);
-        case VAD_FORMAT_BGR: row += 3 * int64_t(x); return pixel_of(row[2], row[1], row[0]);
-        case VAD_FORMAT_RGB: row += 3 * int64_t(x); return pixel_of(row[0], row[1], row[2]);
-        default: return pixel_of(row[x], row[x], row[x]);
-    }
 }
 
 // ------------------------------------------------------------------------------------------------ how much of each

@@ -14,10 +14,6 @@ bool is_yuv(int32_t format) {
     return format == VAD_FORMAT_NV12 || format == VAD_FORMAT_I420;
 }
 
-int32_t n_planes(int32_t format) {
-    return format == VAD_FORMAT_NV12 ? 2 : format == VAD_FORMAT_I420 ? 3 : 1;
-}
-
 int64_t bytes_of_row(const vad_picture & p, int32_t plane) {
     switch (p.format) {
         case VAD_FORMAT_BGR:
@@ -69,7 +65,7 @@ vad_status check_picture(Place at, const vad_picture & p) {
         return vad::fail(VAD_E_ARGUMENT, "%s: pictures[%d] of %s must have even sides, for two by two pixels share a colour, got %d x %d",
                          at.function, at.i, FORMATS[p.format], p.width, p.height);
     }
-    for (int32_t plane = 0; plane < n_planes(p.format); plane++) {
+    for (int32_t plane = 0; plane < vad::n_planes(p.format); plane++) {
         if (p.plane[plane] == nullptr) {
             return vad::fail(VAD_E_ARGUMENT, "%s: pictures[%d].plane[%d] of %s must point to samples, got NULL", at.function, at.i, plane, FORMATS[p.format]);
         }
@@ -113,6 +109,10 @@ vad_status vad::check_preprocess(const char * function, const vad_picture * pict
         }
     }
     return VAD_OK;
+}
+
+int32_t vad::n_planes(int32_t format) {
+    return format == VAD_FORMAT_NV12 ? 2 : format == VAD_FORMAT_I420 ? 3 : 1;
 }
 
 vad::Resize vad::resize_of(const vad_picture & p, const vad_image & image) {
