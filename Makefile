@@ -1,18 +1,19 @@
 # make demo   set-up, then the whole way on a made scene (DATA=dir: a real data set; VIDEO=file: your own film)
 # make test   set-up, then lint, types and all tests
-# make setup  .venv with every pinned package; under 3 s when it is already there
+# make setup  .venv with every pinned package and the native core; under 3 s when it is already there
 
 PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/.ready
 RUN := $(VENV)/bin/python
+NATIVE := $(shell find csrc -name '*.txt' -o -name '*.h' -o -name '*.cpp' -o -name '*.cu')
 OUT ?= demo
 
 .PHONY: demo test setup lint clean
 setup: $(STAMP)
 
 # torch comes first and pinned: a plain "torch" draws gigabytes of CUDA packages.
-$(STAMP): pyproject.toml setup.py constraints.txt
+$(STAMP): pyproject.toml setup.py constraints.txt $(NATIVE)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "error: vadfast needs Python 3.11 or newer, $(PYTHON) is older; set PYTHON=python3.11"; exit 2; }
 	test -x $(RUN) || $(PYTHON) -m venv $(VENV)

@@ -1,5 +1,49 @@
-"""The build's entry point. Everything is declared in pyproject.toml; native sources are added here when csrc/ exists."""
+"""The build's entry point: what is declared is in pyproject.toml, and native sources and flags in csrc/CMakeLists.txt, which this calls.
 
-from setuptools import setup
+VADFAST_NATIVE=0 makes a package without the compiled module; VADFAST_CUDA=ON or OFF decides about CUDA, which otherwise is built where
+nvcc is.
+"""
 
-setup()
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+ROOT = Path(__file__).resolve().parent
+
+
+class BuildNative(build_ext):
+    """Builds vadfast_kernels._C with CMake, into the place where setuptools wants it."""
+
+    def build_extension(self, ext: Extension) -> None:
+        """Raises SystemExit with CMake's own words above it."""
+        import pybind11
+
+        folder = Path(self.get_ext_fullpath(ext.name)).resolve().parent
+        build = Path(self.build_temp).resolve() / "csrc"
+        configure = [
+            "cmake", "-S", ROOT / "csrc", "-B", build, "-G", "Ninja",
+            "-DVADFAST_PYTHON=ON",
+            f"-DVADFAST_MODULE_DIR={folder}",
+            f"-DVADFAST_CUDA={os.environ.get('VADFAST_CUDA', 'AUTO')}",
+            f"-DPython_EXECUTABLE={sys.executable}",
+            f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
+        ]  # fmt: skip
+        for command in (configure, ["cmake", "--build", build, "--target", "_C"]):
+            try:
+                subprocess.run(command, check=True)
+            except (OSError, subprocess.CalledProcessError) as error:
+                raise SystemExit(
+                    f"vadfast_kernels._C: could not be built ({error}); it needs a C++17 compiler; "
+                    "VADFAST_CUDA=OFF builds it without CUDA, VADFAST_NATIVE=0 leaves it out"
+                ) from error
+
+
+native = os.environ.get("VADFAST_NATIVE", "1") != "0"
+setup(
+    ext_modules=[Extension("vadfast_kernels._C", sources=[])] if native else [],
+    cmdclass={"build_ext": BuildNative},
+)

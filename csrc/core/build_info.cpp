@@ -1,0 +1,12 @@
+// What this library was made of: written by CMake, so that two builds can be told apart where they run.
+
+#include <vadfast/status.h>
+
+#define TEXT_OF(x) #x
+#define TEXT(x) TEXT_OF(x)
+
+const char * vad_build_info(void) {
+    return "{\"version\": \"" VADFAST_VERSION "\", \"abi\": " TEXT(VAD_ABI_VERSION)
+           ", \"compiler\": \"" VADFAST_COMPILER "\", \"flags\": \"" VADFAST_FLAGS
+           "\", \"simd\": \"" VADFAST_SIMD "\", \"cuda\": " VADFAST_CUDA_JSON "}";
+}

@@ -1,0 +1,51 @@
+/* Operators of the models that are faster here than as a sequence of tensor operations: on CPUs, float32. */
+
+#ifndef VADFAST_OPERATORS_H
+#define VADFAST_OPERATORS_H
+
+#include <vadfast/status.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/*
+ * Writes x [n, channels, positions] as out [n, positions, channels], both contiguous: images as a product of lines wants them.
+ */
+VAD_API vad_status vad_channels_last(const float * x, int32_t n, int32_t channels, int64_t positions, float * out, int32_t n_threads);
+
+/* Images [n, height, width, channels], the channels of a position side by side. */
+typedef struct {
+    const float * data;
+    int64_t       stride[3];  /* of image, row, column, in elements */
+} vad_images;
+
+/*
+ * Criss-cross attention: for every position the mean of v over its row and its column (itself once), weighted by exp(q . k).
+ * q, k have d channels, v has c.
+ */
+typedef struct {
+    int32_t    n;
+    int32_t    height;
+    int32_t    width;
+    int32_t    d;
+    int32_t    c;
+    vad_images q;
+    vad_images k;
+    vad_images v;
+} vad_criss_cross_input;
+
+/* Returns how many floats of scratch memory a call with n_threads needs; 0 for sizes that cannot be right. */
+VAD_API int64_t vad_criss_cross_scratch(int32_t height, int32_t width, int32_t d, int32_t c, int32_t n_threads);
+
+/*
+ * Writes y [n, height, width, c] and state [n, height, width, 2], contiguous: the largest score of each position in units of log 2,
+ * and the sum of its weights below it. `scratch` is aligned to 64 bytes. The same bits however many threads.
+ */
+VAD_API vad_status vad_criss_cross(const vad_criss_cross_input * input, float * y, float * state, float * scratch, int32_t n_threads);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,142 @@
+"""The native core as a build: one header that is C, a choice about CUDA that is said, kernels that do not spill, and the right module."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from vadfast_kernels import BackendError, _native
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCES = ROOT / "csrc"
+
+
+def _configure(build: Path, *options: str, path: str | None = None) -> str:
+    command = ["cmake", "-S", SOURCES, "-B", build, "-G", "Ninja", *options]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=None if path is None else {"PATH": path}
+    )
+    return done.stdout + done.stderr
+
+
+@pytest.fixture
+def no_nvcc(tmp_path: Path) -> str:
+    """A PATH with a compiler and CMake, and without nvcc."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for tool in ("cmake", "ninja", "c++", "cc", "ar", "ld", "as", "ranlib"):
+        found = shutil.which(tool)
+        assert found is not None, f"{tool} is needed to build"
+        (folder / tool).symlink_to(found)
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    "compiler", [["gcc", "-std=c99"], ["gcc", "-std=c11"], ["g++", "-x", "c++", "-std=c++11"]]
+)
+def test_the_header_is_c(compiler: list[str], tmp_path: Path) -> None:
+    source = tmp_path / "empty.c"
+    source.write_text("#include <vadfast.h>\nint main(void) { return 0; }\n")
+    flags = ["-Wall", "-Wextra", "-Werror", "-pedantic", "-fsyntax-only", "-I", SOURCES / "include"]
+    subprocess.run([*compiler, *flags, source], check=True)
+
+
+def test_without_nvcc_it_builds_the_cpu_part_and_says_so(no_nvcc: str, tmp_path: Path) -> None:
+    said = _configure(
+        tmp_path / "build", "-DVADFAST_CUDA=AUTO", "-DNVCC=NVCC-NOTFOUND", path=no_nvcc
+    )
+    assert "built without CUDA" in said
+    assert (tmp_path / "build" / "build.ninja").exists()
+
+
+def test_cuda_that_was_asked_for_and_is_impossible_stops_with_the_reason(
+    no_nvcc: str, tmp_path: Path
+) -> None:
+    said = _configure(tmp_path / "build", "-DVADFAST_CUDA=ON", "-DNVCC=NVCC-NOTFOUND", path=no_nvcc)
+    assert "VADFAST_CUDA=ON needs nvcc" in said.replace("\n", " ")
+    assert not (tmp_path / "build" / "build.ninja").exists()
+
+
+@pytest.mark.timeout(600)
+def test_no_cuda_kernel_spills_on_any_architecture(tmp_path: Path) -> None:
+    if _configure(tmp_path / "build", "-DVADFAST_CUDA=AUTO").find("built without CUDA") >= 0:
+        pytest.skip("no nvcc here")
+    build = ["cmake", "--build", tmp_path / "build", "--target", "vadfast_core"]
+    said = subprocess.run(build, capture_output=True, text=True, check=True).stdout
+    # ptxas says of each kernel and architecture: its name and target, then its stack and spills, then its registers.
+    kernels = re.findall(
+        r"Compiling entry function '(\w+)' for '(sm_\d+)'.*?(\d+) bytes spill stores, (\d+) bytes spill loads",
+        said,
+        flags=re.DOTALL,
+    )
+    targets = {target for _, target, _, _ in kernels}
+    assert targets == {"sm_75", "sm_80", "sm_87", "sm_89", "sm_90", "sm_100", "sm_120"}
+    spilling = [kernel for kernel in kernels if kernel[2:] != ("0", "0")]
+    assert not spilling
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("sanitizer", ["address,undefined", "thread"])
+def test_the_core_is_clean_under(sanitizer: str, tmp_path: Path) -> None:
+    options = ("-DVADFAST_CUDA=OFF", "-DVADFAST_TESTS=ON", f"-DVADFAST_SANITIZE={sanitizer}")
+    _configure(tmp_path, *options)
+    subprocess.run(["cmake", "--build", tmp_path], check=True, capture_output=True)
+    done = subprocess.run(
+        ["ctest", "--test-dir", tmp_path, "--output-on-failure"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_it_says_what_it_was_built_of() -> None:
+    from vadfast import __version__
+
+    info = _native.module().build_info()
+    assert info["version"] == __version__
+    assert "-ffp-contract=off" in info["flags"]
+    assert info["cuda"] is None or "90-real" in info["cuda"]["architectures"]
+
+
+def test_a_module_of_another_python_is_not_loaded_and_the_reason_is_said(tmp_path: Path) -> None:
+    """In a process of its own, where the only module has another Python's tag."""
+    real = Path(_native.module().__file__)
+    other = real.name.replace(sys.implementation.cache_tag, "cpython-27")
+    assert other != real.name
+    shutil.copy(real, tmp_path / other)
+    program = f"""
+import vadfast_kernels
+from vadfast_kernels import BackendError, _native
+vadfast_kernels.__path__[:] = [{str(tmp_path)!r}]
+try:
+    _native.module()
+except BackendError as error:
+    print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT / "kernels",
+    )
+    assert "cannot be imported" in done.stdout
+    assert "install again: pip install ." in done.stdout
+
+
+def test_a_module_of_another_abi_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_native, "_ABI_VERSION", _native._ABI_VERSION + 1)
+    _native._load.cache_clear()
+    try:
+        with pytest.raises(BackendError, match=r"must have ABI 2, got 1; install again"):
+            _native.module()
+    finally:
+        _native._load.cache_clear()
+
+
+def test_importing_the_package_loads_neither_torch_nor_the_module() -> None:
+    code = "import sys, vadfast_kernels; print([m for m in ('torch', 'vadfast_kernels._C') if m in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert done.stdout.strip() == "[]"
