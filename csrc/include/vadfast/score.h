@@ -73,13 +73,18 @@ VAD_API vad_status vad_chain_reset(vad_chain * chain);
 /*
  * What scores of normal video look like, in bounded memory: quantiles of all of them (a t-digest), the tail above tail_quantile (a
  * generalised Pareto fitted to the largest excesses), and where the middle has drifted to.
+ *
+ * A new calibrator learns from every score. A restored one watches: quantiles and tail keep the shape that was learned, and move and
+ * stretch with the median and scale, which alone follow the camera. So an intruder who stays just below the threshold cannot raise it
+ * but by max_drift, and a restart in the middle of an incident learns nothing new.
  */
 typedef struct {
     double  tail_quantile;     /* 0.98: above it the fitted tail speaks, below it the quantiles */
-    int32_t max_excesses;      /* how many of the largest scores the tail is fitted to */
-    double  half_life_frames;  /* of the running median and scale; 0: they do not move after restore */
+    int32_t max_excesses;      /* how many of the largest scores the tail is fitted to, at most: 32 ... 16384 */
+    double  half_life_frames;  /* of the median and scale of a calibrator that watches; 0: they do not move */
     double  clip;              /* one score moves them as if it were at most this many scales away */
-    double  max_drift;         /* how far the median may move, in scales of the start, per half-life */
+    double  max_drift;         /* per half-life, in scales of the start: how far the median may move, and how far the scale may grow; it
+                                  shrinks by a factor of 1 + max_drift at most, and never below a quarter of the start's */
 } vad_calibrator_options;
 
 typedef struct vad_calibrator vad_calibrator;
@@ -87,7 +92,7 @@ typedef struct vad_calibrator vad_calibrator;
 VAD_API vad_status vad_calibrator_create(const vad_calibrator_options * options, vad_calibrator ** calibrator);
 VAD_API void       vad_calibrator_free(vad_calibrator * calibrator);
 
-/* Takes n scores. `frozen` (not 0: an alarm is on) leaves everything as it is, so that an incident is not learned as normal. */
+/* Takes n scores. `frozen` (not 0: an alarm is on, vad_alert_active) leaves all as it is: an incident is not learned as normal. */
 VAD_API vad_status vad_calibrator_push(vad_calibrator * calibrator, const double * scores, int64_t n, int32_t frozen);
 
 /* Writes the running median and scale (1.4826 x median absolute deviation). */
@@ -96,7 +101,10 @@ VAD_API vad_status vad_calibrator_middle(const vad_calibrator * calibrator, doub
 /* Writes the value below which a share `quantile` in [0, 1] of the scores lies. */
 VAD_API vad_status vad_calibrator_quantile(const vad_calibrator * calibrator, double quantile, double * value);
 
-/* Writes how likely a score of normal video is above `score`; beyond all that was seen by the fitted tail. */
+/*
+ * Writes how likely a score of normal video is above `score`; beyond all that was seen by the fitted tail, which needs 32 scores above
+ * tail_quantile.
+ */
 VAD_API vad_status vad_calibrator_tail(const vad_calibrator * calibrator, double score, double * probability);
 
 /* Writes the score that one in 1 / `probability` scores of normal video exceeds: for n false alarms a day, n / (86400 x frames a second). */

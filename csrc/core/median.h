@@ -1,0 +1,20 @@
+// Medians of windows.
+
+#pragma once
+
+#include <cstdint>
+
+#include "smoothing.h"
+
+namespace vad {
+
+// Values that medians are taken of at once at most.
+constexpr int64_t MEDIAN_BLOCK = 2048;
+
+// The middle value of n <= MAX_LENGTH, or the mean of the two in the middle.
+double median_of(const double * x, int32_t n);
+
+// out[i] = the median of x[i] ... x[i + length - 1], for i < n <= MEDIAN_BLOCK. Reads up to LANES values more of x, and drops them.
+void slide_median(const double * x, int32_t length, int64_t n, double * out);
+
+}  // namespace vad

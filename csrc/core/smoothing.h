@@ -1,0 +1,41 @@
+// What the forms for whole videos and for cameras share: which values count, and windows that are slid over memory.
+
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+
+namespace vad {
+
+constexpr double  MAX_VALUE  = 1e300;  // larger counts as not finite: so a difference and a weighted sum of two stay finite
+constexpr int32_t MAX_LENGTH = 1023;   // values of a window: they fit on the stack
+constexpr int32_t MAX_ORDER  = 9;      // of a polynomial: more follows every wiggle
+constexpr int32_t LANES      = 8;      // windows are slid over so many values at once
+
+// False for NaN too.
+inline bool is_finite(double x) {
+    return std::fabs(x) <= MAX_VALUE;
+}
+
+// Returns the index of the first value that is not finite, n if there is none.
+int64_t first_not_finite(const double * x, int64_t n);
+
+// Writes weights [length] exp(-(i / sigma)^2 / 2) for i = 0 ... length - 1.
+void gaussian_weights(int32_t length, double sigma, double * weights);
+
+// Least squares of a polynomial over `length` equidistant values is a projection on orthonormal polynomials.
+struct Fit {
+    int32_t length;
+    int32_t order;
+    double  value[MAX_ORDER + 1][MAX_LENGTH];  // of each polynomial at each place
+};
+
+void make_fit(int32_t length, int32_t order, Fit & fit);
+
+// Writes the weights [length] whose sum over the values reads the fit at `place`.
+void fit_weights(const Fit & fit, int32_t place, double * weights);
+
+// out[i] = sum over j < length of weights[j] x[i + j], in this order, for i < n. Reads up to LANES values more of x, and drops them.
+void slide_sum(const double * x, const double * weights, int32_t length, int64_t n, double * out);
+
+}  // namespace vad
