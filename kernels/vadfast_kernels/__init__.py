@@ -11,6 +11,7 @@ OPERATORS = {
     "attention_map": "vadfast_kernels.attention_map.op",
     "cluster_distance": "vadfast_kernels.cluster_distance.op",
     "criss_cross_attention": "vadfast_kernels.criss_cross_attention.op",
+    "frame_score": "vadfast_kernels.frame_score.op",
     "mutual_cosine_embedding": "vadfast_kernels.mutual_cosine_embedding.op",
     "patch_max_loss": "vadfast_kernels.patch_max_loss.op",
     "prototype_attention": "vadfast_kernels.prototype_attention.op",

@@ -1,0 +1,47 @@
+"""The operator's tensors through the compiled core; ``native.py`` is that door, and knows no torch."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vadfast_kernels.frame_score import native
+
+# 20 us is what a thread takes to start: fewer bytes than these are done before it has.
+_BYTES_A_THREAD = 1 << 19
+
+
+def forward(
+    predicted: Tensor,
+    truth: Tensor,
+    weight: Tensor | None,
+    ranges: Sequence[float],
+    cells: Sequence[int],
+    out: Mapping[str, Tensor],
+) -> None:
+    """Fills ``out``."""
+    predicted, truth = predicted.detach(), truth.detach()  # what requires grad does not leave torch
+    weight = None if weight is None else weight.detach()
+    grids: dict[str, Any] = {"patches": (cells[0], cells[1]), "heatmap": (cells[2], cells[3])}
+    n_bytes = predicted.nbytes + truth.nbytes
+    where: dict[str, Any] = {
+        "n_threads": min(torch.get_num_threads(), 1 + n_bytes // _BYTES_A_THREAD)
+    }
+    if predicted.is_cuda:
+        size = native.scratch_bytes(predicted, truth, weight=weight, **grids)
+        where = {
+            "scratch": predicted.new_empty(size // 8, dtype=torch.float64),
+            "stream": torch.cuda.current_stream(predicted.device).cuda_stream,
+        }
+    with torch.cuda.device(predicted.device if predicted.is_cuda else -1):
+        native.frame_score(
+            predicted,
+            truth,
+            predicted_range=(ranges[0], ranges[1]),
+            truth_range=(ranges[2], ranges[3]),
+            weight=weight,
+            out=out,
+            **grids,
+            **where,
+        )
