@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from functools import partial
+from itertools import product
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ from tests.ops.tolerances import (
     assert_gradients_as_good_as_eager,
 )
 
-BACKENDS = ("torch", "triton")
+BACKENDS = ("native", "torch", "triton")
 # B, D, C, H, W: a row, a column, one position, primes, several tiles of either side, more channels than a tile holds.
 SHAPES = (
     (1, 4, 8, 1, 9),
@@ -54,8 +55,12 @@ def test_the_reference_has_the_gradient_of_its_differences() -> None:
     assert torch.autograd.gradcheck(reference, inputs)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize(
+    ("backend", "dtype"),
+    # In C++ in float32 alone.
+    [("native", torch.float32), *product(("torch", "triton"), DTYPES)],
+    ids=str,
+)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_values_and_gradients(shape: tuple[int, ...], dtype: torch.dtype, backend: str) -> None:
     inputs = criss_cross_inputs(shape, dtype)
@@ -181,7 +186,9 @@ def test_a_named_backend_runs_or_raises() -> None:
         ops.BackendError, match="'triton' takes at most 128 query channels, got 200"
     ):
         ops.criss_cross_attention(q, k, v, backend="triton")
-    with pytest.raises(ValueError, match="backend must be one of auto, triton, torch, got 'cuda'"):
+    with pytest.raises(ops.BackendError, match=r"'native' computes in float32, got torch.float16"):
+        ops.criss_cross_attention(q.half(), k.half(), v.half(), backend="native")
+    with pytest.raises(ValueError, match="one of auto, triton, native, torch, got 'cuda'"):
         ops.criss_cross_attention(q, k, v, backend="cuda")
     with pytest.raises(ValueError, match="affinity must be one of dot, cosine"):
         ops.criss_cross_attention(q, k, v, affinity="euclid")

@@ -34,6 +34,7 @@ Numbers
 Backends, in the order that ``backend="auto"`` tries them
 
     triton      CUDA of capability 8.0, D <= 128, images of up to 2^30 elements    triton_impl.py
+    native      CPU, float32, forward (its gradient is torch's)                    native_impl.py
     torch       any device                                                         torch_impl.py
 
 Raises:
@@ -54,7 +55,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vadfast_kernels import _triton
+from vadfast_kernels import _native, _triton
 from vadfast_kernels._dtypes import FLOATS, autocast_dtype, wide
 from vadfast_kernels._op import Backend, Operator
 from vadfast_kernels.criss_cross_attention.layout import channels_first
@@ -115,6 +116,14 @@ def _triton_refusal(q: Tensor, k: Tensor, v: Tensor) -> str | None:
     return _triton.refusal(q)
 
 
+def _native_refusal(q: Tensor, k: Tensor, v: Tensor) -> str | None:
+    if q.device.type != "cpu":
+        return f"needs a CPU tensor, got one on {q.device.type}"
+    if q.dtype != torch.float32:
+        return f"computes in float32, got {q.dtype}"
+    return _native.refusal()
+
+
 def _reach(x: Tensor) -> int:
     """Elements from the first to the last of an image, as it lies or as its copy would."""
     _, c, h, w = x.shape
@@ -130,6 +139,7 @@ OPERATOR = Operator(
     _NAME,
     (
         Backend("triton", "vadfast_kernels.criss_cross_attention.triton_impl", _triton_refusal),
+        Backend("native", "vadfast_kernels.criss_cross_attention.native_impl", _native_refusal),
         Backend("torch", "vadfast_kernels.criss_cross_attention.torch_impl", lambda *_: None),
     ),
 )
