@@ -23,7 +23,8 @@ class BuildNative(build_ext):
         import pybind11
 
         folder = Path(self.get_ext_fullpath(ext.name)).resolve().parent
-        build = Path(self.build_temp).resolve() / "csrc"
+        # Not setuptools' own folder, which an editable install deletes: the next build takes what has not changed from here.
+        build = ROOT / "build" / f"csrc-{sys.implementation.cache_tag}"
         configure = [
             "cmake", "-S", ROOT / "csrc", "-B", build, "-G", "Ninja",
             "-DVADFAST_PYTHON=ON",
@@ -33,17 +34,17 @@ class BuildNative(build_ext):
             f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
         ]  # fmt: skip
         for command in (configure, ["cmake", "--build", build, "--target", "_C"]):
-            try:
-                subprocess.run(command, check=True)
-            except (OSError, subprocess.CalledProcessError) as error:
+            if subprocess.run(command).returncode != 0:
                 raise SystemExit(
-                    f"vadfast_kernels._C: could not be built ({error}); it needs a C++17 compiler; "
-                    "VADFAST_CUDA=OFF builds it without CUDA, VADFAST_NATIVE=0 leaves it out"
-                ) from error
+                    "vadfast_kernels._C: could not be built, CMake says why above; it needs a C++17 "
+                    "compiler; VADFAST_CUDA=OFF builds it without CUDA, VADFAST_NATIVE=0 leaves it out"
+                )
 
 
+# What a source distribution must hold.
+sources = [str(f.relative_to(ROOT)) for f in sorted((ROOT / "csrc").rglob("*")) if f.is_file()]
 native = os.environ.get("VADFAST_NATIVE", "1") != "0"
 setup(
-    ext_modules=[Extension("vadfast_kernels._C", sources=[])] if native else [],
+    ext_modules=[Extension("vadfast_kernels._C", sources=[], depends=sources)] if native else [],
     cmdclass={"build_ext": BuildNative},
 )
