@@ -5,42 +5,24 @@
 
 #include <pybind11/numpy.h>
 
+#include "dlpack.h"
+
 namespace py = pybind11;
 
 namespace {
 
-// The stable ABI of DLPack 0.x (github.com/dmlc/dlpack, include/dlpack/dlpack.h), as much as is read here.
-enum DeviceType : int32_t { kCPU = 1, kCUDA = 2, kCUDAHost = 3, kCUDAManaged = 13 };
-enum TypeCode : uint8_t { kInt = 0, kUInt = 1, kFloat = 2, kBfloat = 4 };
-
-struct DLTensor {
-    void *    data;
-    int32_t   device_type;
-    int32_t   device_id;
-    int32_t   ndim;
-    uint8_t   code;
-    uint8_t   bits;
-    uint16_t  lanes;
-    int64_t * shape;
-    int64_t * strides;  // NULL: contiguous
-    uint64_t  byte_offset;
-};
-
-struct DLManagedTensor {
-    DLTensor tensor;
-    void *   context;
-    void (*deleter)(DLManagedTensor *);
-};
+using vad::DLManagedTensor;
+using vad::DLTensor;
 
 vad::Kind kind_of(const DLTensor & t) {
     if (t.lanes != 1) {
         return vad::Kind::other;
     }
     switch (t.code) {
-        case kInt: return vad::Kind::signed_int;
-        case kUInt: return vad::Kind::unsigned_int;
-        case kFloat: return vad::Kind::floating;
-        case kBfloat: return vad::Kind::bfloat;
+        case vad::kInt: return vad::Kind::signed_int;
+        case vad::kUInt: return vad::Kind::unsigned_int;
+        case vad::kFloat: return vad::Kind::floating;
+        case vad::kBfloat: return vad::Kind::bfloat;
         default: return vad::Kind::other;
     }
 }
@@ -85,9 +67,9 @@ vad::Array from_dlpack(py::handle x) {
     }
     PyCapsule_SetName(capsule.ptr(), "used_dltensor");
     const DLTensor & t = managed->tensor;
-    vad::Array       array{static_cast<uint8_t *>(t.data) + t.byte_offset, kind_of(t), t.bits, t.device_type != kCPU && t.device_type != kCUDAHost,
+    vad::Array       array{static_cast<uint8_t *>(t.data) + t.byte_offset, kind_of(t), t.bits, t.device_type != vad::kCPU && t.device_type != vad::kCUDAHost,
                      true, std::vector<int64_t>(t.shape, t.shape + t.ndim), {}, taken(managed)};
-    if (array.on_cuda && t.device_type != kCUDA && t.device_type != kCUDAManaged) {
+    if (array.on_cuda && t.device_type != vad::kCUDA && t.device_type != vad::kCUDAManaged) {
         throw py::type_error("DLPack: device must be the CPU or CUDA, got device type " + std::to_string(t.device_type));
     }
     if (t.strides != nullptr) {
@@ -117,6 +99,9 @@ vad::Array vad::array_of(py::handle x, const char * name) {
 }
 
 bool vad::Array::is_contiguous() const {
+    if (size() == 0) {
+        return true;  // whatever its strides say
+    }
     int64_t step = 1;
     for (size_t i = shape.size(); i-- > 0;) {
         if (shape[i] != 1 && stride[i] != step) {
