@@ -36,3 +36,9 @@ vad_status vad::device_copy(const char * function, uint8_t * to, const uint8_t *
     const cudaError_t error = cudaMemcpyAsync(to, from, size_t(n_bytes), cudaMemcpyDeviceToDevice, static_cast<cudaStream_t>(stream));
     return error == cudaSuccess ? VAD_OK : refuse(function, "move the frames of the ring", error);
 }
+
+int32_t vad::device_of(const uint8_t * memory) {
+    cudaPointerAttributes attributes{};
+    cudaPointerGetAttributes(&attributes, memory);
+    return attributes.device;
+}

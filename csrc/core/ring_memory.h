@@ -16,4 +16,7 @@ void device_free(uint8_t * memory);
 // Within the device, in the order of the stream.
 vad_status device_copy(const char * function, uint8_t * to, const uint8_t * from, int64_t n_bytes, void * stream);
 
+// The number of the GPU that device memory is on.
+int32_t device_of(const uint8_t * memory);
+
 }  // namespace vad

@@ -1,0 +1,101 @@
+r"""A camera's picture in the model's size, by the compiled core (csrc/core/preprocess.cpp and .cu); no torch is needed.
+
+The picture is converted to RGB, cut to its crop and resized, bilinear with pixel centres at (i + 1/2) in / out - 1/2 and borders
+repeated::
+
+    x[i]        =  (i + 1/2) W_in / W_out - 1/2,  rows alike
+    out[j, i]   =  round( sum over the 2 x 2 samples about (y[j], x[i]) of weight * rgb )
+
+Every sample is converted, rounded and clamped before it is blended. YUV is BT.601, limited range::
+
+    R = 1.164 (Y - 16) + 1.596 (V - 128)
+    G = 1.164 (Y - 16) - 0.813 (V - 128) - 0.391 (U - 128)
+    B = 1.164 (Y - 16) + 2.018 (U - 128)
+
+Source: OpenCV, ``cv2.cvtColor`` of the whole picture and then ``cv2.resize(..., INTER_LINEAR)``, which models are trained with. The
+colours are its bits (coefficients in units of 2^-20); a resized value differs by at most one grey level, for weights here have 15 bits
+where OpenCV's have 11.
+
+Shapes (uint8; a row may begin anywhere, within a row there are no gaps)
+
+    rgb, bgr    [H, W, 3]
+    gray        [H, W]
+    nv12        [3 H / 2, W], or a tuple: y [H, W] and uv [H / 2, W] or [H / 2, W / 2, 2]
+    i420        [3 H / 2, W], contiguous, or a tuple: y [H, W], u and v [H / 2, W / 2]
+    out         [height, width, 3], RGB
+
+Numbers
+    arithmetic  integers; the same bits on every CPU and on CUDA. A picture that has the size already is converted exactly.
+    memory      nothing beyond the results: the CPU works on the stack, CUDA in registers.
+    work        only samples that have a weight are read: a picture that shrinks fourfold is converted at a quarter of its columns.
+    threads     one; the GIL is released, so cameras may have threads of their own. CUDA takes 64 pictures a launch.
+
+Raises:
+    ValueError    shapes, sizes, strides or crops that cannot be right; an odd size or crop of nv12 and i420; a read-only ``out``.
+    TypeError     something that is not uint8, or no array.
+    RuntimeError  CUDA refuses, or this build has none.
+    BackendError  there is no compiled module.
+
+    Where it raises, nothing was written.
+
+Example:
+    >>> import numpy as np
+    >>> gray = np.array([[0, 100], [200, 100]], np.uint8)
+    >>> preprocess(gray, format="gray", size=(1, 1))
+    array([[[100, 100, 100]]], dtype=uint8)
+    >>> preprocess(gray, format="gray", size=(2, 4))[0, :, 0]      # the border is repeated, then 3 : 1 and 1 : 3
+    array([  0,  25,  75, 100], dtype=uint8)
+"""
+
+from typing import Any
+
+import numpy as np
+
+from vadfast_kernels import _native
+
+Crop = tuple[int, int, int, int]
+
+
+def preprocess(
+    picture: Any,
+    *,
+    format: str = "rgb",
+    size: tuple[int, int] | None = None,
+    crop: Crop | list[Crop | None] | None = None,
+    out: Any = None,
+    stream: int = 0,
+) -> Any:
+    """Returns ``picture`` as RGB in the model's size; the docstring of this module is the contract.
+
+    Args:
+        picture: an array, or the tuple of its planes, of NumPy or of any library that speaks DLPack. A list of these is several cameras
+            in one call: ``crop`` may then be a list too, ``out`` and the result are lists.
+        format: "rgb", "bgr", "gray", "nv12" or "i420".
+        size: height and width of the result, where ``out`` is not given.
+        crop: the region (x, y, width, height) that is resized; None: everything.
+        out: where the result goes, as the slot of a ring; not where the picture is. Pictures on CUDA need it.
+        stream: on CUDA the address of the stream; the call does not wait for it.
+    """
+    if isinstance(picture, list):
+        crops = crop if isinstance(crop, list) else [crop] * len(picture)
+        return _run(picture, format, size, crops, out, stream)
+    return _run([picture], format, size, [crop], None if out is None else [out], stream)[0]
+
+
+def _run(
+    pictures: list[Any],
+    format: str,
+    size: tuple[int, int] | None,
+    crops: list[Any],
+    outs: list[Any] | None,
+    stream: int,
+) -> list[Any]:
+    outs = [_room(size) for _ in pictures] if outs is None else outs
+    _native.module().preprocess(pictures, outs, format, crops, stream)
+    return outs
+
+
+def _room(size: tuple[int, int] | None) -> Any:
+    if size is None:
+        raise ValueError("preprocess: size must be (height, width) where out is not given, got None")
+    return np.empty((*size, 3), np.uint8)
