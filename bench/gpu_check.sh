@@ -23,6 +23,7 @@ while [ $# -gt 0 ]; do
     shift
 done
 mkdir -p "$OUT"
+PATH=$(dirname "$(command -v "$PYTHON")"):$PATH # cmake and ninja of the same environment
 export VADFAST_BENCH_DEVICE=cuda
 if [ "$DRY_RUN" = 1 ]; then
     export VADFAST_BENCH_DEVICE=cpu VADFAST_BENCH_TINY=1 TRITON_INTERPRET=1
@@ -32,7 +33,7 @@ elif ! "$PYTHON" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'
     exit 2
 fi
 
-KNOWN=(machine tests operators sanitizer training engines sweep)
+KNOWN=(machine native tests operators sanitizer training engines sweep)
 for name in ${STAGES[@]+"${STAGES[@]}"}; do
     if ! printf '%s\n' "${KNOWN[@]}" | grep -qx -- "$name"; then
         echo "error: --stage must be one of ${KNOWN[*]}, got $name" >&2
@@ -85,6 +86,14 @@ lacks() {
 quick=()
 [ "$DRY_RUN" = 1 ] && quick=(--quick)
 stage machine 20 "$PYTHON" -m bench machine
+missing=$(lacks setuptools pybind11)
+if [ -n "$missing" ] || ! command -v cmake >/dev/null || ! command -v ninja >/dev/null; then
+    skip native "it is built with cmake, ninja, setuptools and pybind11, and not all of them are installed"
+else
+    # For this GPU alone: the seven architectures of a package would take a minute more. A dry run builds what an installation does.
+    [ "$DRY_RUN" = 1 ] || export CUDAARCHS=native VADFAST_CUDA=ON
+    stage native 90 bash -c '"$0" setup.py -q build_ext --inplace && "$0" -m pytest -q -p no:cacheprovider -m gpu tests/native' "$PYTHON"
+fi
 stage tests 120 "$PYTHON" -m pytest -q -p no:cacheprovider tests/gpu
 stage operators 140 "$PYTHON" -m bench run operators "${quick[@]}" --out "$OUT"
 if [ "$DRY_RUN" = 1 ]; then

@@ -41,6 +41,7 @@ def test_a_dry_run_goes_through_every_stage(tmp_path: Path) -> None:
     verdicts = (tmp_path / "verdicts.tsv").read_text().splitlines()
     assert [line.split("\t")[:2] for line in verdicts] == [
         ["machine", "passed"],
+        ["native", "passed"],
         ["tests", "passed"],
         ["operators", "passed"],
         ["sanitizer", "skipped: it checks a GPU's memory"],

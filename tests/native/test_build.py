@@ -1,5 +1,6 @@
 """The native core as a build: one header that is C, a choice about CUDA that is said, kernels that do not spill, and the right module."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -11,14 +12,28 @@ from vadfast_kernels import BackendError, _native
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = ROOT / "csrc"
+# cmake and ninja of the environment that the tests run in, before the system's.
+PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 
 
-def _configure(build: Path, *options: str, path: str | None = None) -> str:
-    command = ["cmake", "-S", SOURCES, "-B", build, "-G", "Ninja", *options]
-    done = subprocess.run(
-        command, capture_output=True, text=True, env=None if path is None else {"PATH": path}
+def _run(*command: str | Path, path: str = PATH) -> subprocess.CompletedProcess[str]:
+    # Not from the PATH of this process: subprocess looks there for the program itself.
+    program = shutil.which(command[0], path=path)
+    assert program is not None, f"{command[0]} is needed"
+    return subprocess.run(
+        [program, *command[1:]], capture_output=True, text=True, env=os.environ | {"PATH": path}
     )
+
+
+def _configure(build: Path, *options: str, path: str = PATH) -> str:
+    done = _run("cmake", "-S", SOURCES, "-B", build, "-G", "Ninja", *options, path=path)
     return done.stdout + done.stderr
+
+
+def _build(build: Path, target: str = "all") -> str:
+    done = _run("cmake", "--build", build, "--target", target)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 @pytest.fixture
@@ -27,7 +42,7 @@ def no_nvcc(tmp_path: Path) -> str:
     folder = tmp_path / "bin"
     folder.mkdir()
     for tool in ("cmake", "ninja", "c++", "cc", "ar", "ld", "as", "ranlib"):
-        found = shutil.which(tool)
+        found = shutil.which(tool, path=PATH)
         assert found is not None, f"{tool} is needed to build"
         (folder / tool).symlink_to(found)
     return str(folder)
@@ -61,10 +76,9 @@ def test_cuda_that_was_asked_for_and_is_impossible_stops_with_the_reason(
 
 @pytest.mark.timeout(600)
 def test_no_cuda_kernel_spills_on_any_architecture(tmp_path: Path) -> None:
-    if _configure(tmp_path / "build", "-DVADFAST_CUDA=AUTO").find("built without CUDA") >= 0:
+    if "built without CUDA" in _configure(tmp_path / "build", "-DVADFAST_CUDA=AUTO"):
         pytest.skip("no nvcc here")
-    build = ["cmake", "--build", tmp_path / "build", "--target", "vadfast_core"]
-    said = subprocess.run(build, capture_output=True, text=True, check=True).stdout
+    said = _build(tmp_path / "build", "vadfast_core")
     # ptxas says of each kernel and architecture: its name and target, then its stack and spills, then its registers.
     kernels = re.findall(
         r"Compiling entry function '(\w+)' for '(sm_\d+)'.*?(\d+) bytes spill stores, (\d+) bytes spill loads",
@@ -82,10 +96,8 @@ def test_no_cuda_kernel_spills_on_any_architecture(tmp_path: Path) -> None:
 def test_the_core_is_clean_under(sanitizer: str, tmp_path: Path) -> None:
     options = ("-DVADFAST_CUDA=OFF", "-DVADFAST_TESTS=ON", f"-DVADFAST_SANITIZE={sanitizer}")
     _configure(tmp_path, *options)
-    subprocess.run(["cmake", "--build", tmp_path], check=True, capture_output=True)
-    done = subprocess.run(
-        ["ctest", "--test-dir", tmp_path, "--output-on-failure"], capture_output=True, text=True
-    )
+    _build(tmp_path)
+    done = _run("ctest", "--test-dir", tmp_path, "--output-on-failure")
     assert done.returncode == 0, done.stdout
 
 
