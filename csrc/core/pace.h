@@ -5,13 +5,12 @@
 // and the average is the stride exactly. It is due at least `tolerance` after the last came, though: a camera that is a trace slower
 // than the stride would otherwise fall behind a little with every frame, until that looked like a gap.
 //
-// No time is too far away: sums stop at the ends of int64.
+// Sums of times have 128 bits, where none of int64 is too far away.
 
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
-#include <limits>
 
 namespace vad {
 
@@ -26,35 +25,29 @@ public:
             return Verdict::keep;
         }
         const bool is_first = !started_;
-        const bool is_break = started_ && (time_ns < last_ns_ || time_ns > sum(due_ns_, stride_ns_));
+        const bool is_break = started_ && (time_ns < last_ns_ || time_ns > due_ns_ + stride_ns_);
         started_            = true;
         last_ns_            = time_ns;
         if (is_first || is_break) {
-            due_ns_ = sum(time_ns, stride_ns_);
+            due_ns_ = Wide(time_ns) + stride_ns_;
             return is_first ? Verdict::keep : Verdict::restart;
         }
-        if (time_ns < sum(due_ns_, -tolerance_ns_)) {
+        if (time_ns < due_ns_ - tolerance_ns_) {
             return Verdict::early;
         }
-        due_ns_ = std::max(sum(due_ns_, stride_ns_), sum(time_ns, tolerance_ns_));
+        due_ns_ = std::max(due_ns_ + stride_ns_, Wide(time_ns) + tolerance_ns_);
         return Verdict::keep;
     }
 
     void forget() { started_ = false; }
 
 private:
-    static int64_t sum(int64_t a, int64_t b) {
-        int64_t result;
-        if (__builtin_add_overflow(a, b, &result)) {
-            return b < 0 ? std::numeric_limits<int64_t>::min() : std::numeric_limits<int64_t>::max();
-        }
-        return result;
-    }
+    using Wide = __int128;
 
     int64_t stride_ns_;
     int64_t tolerance_ns_;
     int64_t last_ns_ = 0;  // when the last frame came, kept or not
-    int64_t due_ns_  = 0;
+    Wide    due_ns_  = 0;
     bool    started_ = false;
 };
 

@@ -97,5 +97,7 @@ def _run(
 
 def _room(size: tuple[int, int] | None) -> Any:
     if size is None:
-        raise ValueError("preprocess: size must be (height, width) where out is not given, got None")
+        raise ValueError(
+            "preprocess: size must be (height, width) where out is not given, got None"
+        )
     return np.empty((*size, 3), np.uint8)
