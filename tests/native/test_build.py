@@ -46,6 +46,20 @@ def test_the_header_is_c(compiler: list[str], tmp_path: Path) -> None:
     subprocess.run([*compiler, *flags, source], check=True)
 
 
+def test_the_c_program_of_the_documentation_runs(tmp_path: Path) -> None:
+    example = (ROOT / "docs" / "native.md").read_text().split("```c\n")[1].split("```")[0]
+    (tmp_path / "camera.c").write_text(example)
+    _configure(tmp_path / "build", "-DVADFAST_CUDA=OFF")
+    _build(tmp_path / "build", "vadfast")
+    flags = ["-std=c99", "-Wall", "-Werror", "-I", SOURCES / "include", tmp_path / "camera.c"]
+    library = tmp_path / "build" / "libvadfast.so"
+    subprocess.run(["gcc", *flags, library, "-o", tmp_path / "camera"], check=True)
+    environment = os.environ | {"LD_LIBRARY_PATH": str(library.parent)}
+    done = subprocess.run([tmp_path / "camera"], capture_output=True, text=True, env=environment)
+    said = [line.split(maxsplit=1)[1] for line in done.stdout.splitlines()]
+    assert said == ["warming"] * 4 + ["a window"] * 6
+
+
 def test_without_nvcc_it_builds_the_cpu_part_and_says_so(tmp_path: Path) -> None:
     said = _configure(tmp_path / "build", "-DVADFAST_CUDA=AUTO", "-DNVCC=OFF")
     assert "built without CUDA" in said
