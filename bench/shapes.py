@@ -109,5 +109,12 @@ ADL_LOSS = (
     Shape("adl", {"B": 4, "H": 256, "W": 256}, "Zhou et al., TCSVT 2020: training, batch 4"),
 )
 PSNR = (
-    Shape("64 frames", {"B": 64, "C": 3, "H": 256, "W": 256}, "offline scoring, 64 frames a call"),
+    Shape(
+        "64 frames",
+        {"B": 64, "C": 3, "H": 256, "W": 256},
+        "64 frames of a film, or one of 64 cameras, a call",
+    ),
+)
+FILM = Shape(
+    "2,000 frames", {"B": 2000, "C": 3, "H": 128, "W": 128}, "docs/training.md: Ped2 at 128 px"
 )
