@@ -41,11 +41,9 @@ double begin_window(const Step & step, int32_t n) {
     if (step.rule.kind == VAD_STEP_MEDIAN) {
         return vad::median_of(step.window.get(), n);
     }
-    double weights[vad::MAX_LENGTH], sum = 0;
+    double weights[vad::MAX_LENGTH], sum;
     make_weights(step.rule, n, weights);
-    for (int32_t i = 0; i < n; i++) {
-        sum += weights[i] * step.window[i];
-    }
+    vad::slide_sum(step.window.get(), weights, n, 1, &sum);
     return sum;
 }
 

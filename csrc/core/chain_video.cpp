@@ -15,7 +15,7 @@ namespace {
 
 constexpr int64_t BLOCK = vad::MEDIAN_BLOCK;
 
-vad_status check_values(const char * function, const double * x, int64_t n, const double * out) {
+vad_status check_arrays(const char * function, const double * x, int64_t n, const double * out) {
     if (n < 0 || n > INT64_MAX / int64_t(sizeof *x)) {
         return vad::fail(VAD_E_ARGUMENT, "%s: n must be 0 or more and its values must fit in memory, got %lld; pass how many there are", function,
                          (long long)n);
@@ -29,12 +29,21 @@ vad_status check_values(const char * function, const double * x, int64_t n, cons
         return vad::fail(VAD_E_ARGUMENT, "%s: out must be x itself or not overlap it, got an array %lld bytes from it; pass another", function,
                          (long long)(to - from));
     }
+    return VAD_OK;
+}
+
+vad_status check_finite(const char * function, const double * x, int64_t n) {
     const int64_t bad = vad::first_not_finite(x, n);
     if (bad < n) {
         return vad::fail(VAD_E_ARGUMENT, "%s: x[%lld] must be finite (1e300 at most), got %g; leave that frame out or repair it", function,
                          (long long)bad, x[bad]);
     }
     return VAD_OK;
+}
+
+vad_status check_values(const char * function, const double * x, int64_t n, const double * out) {
+    const vad_status status = check_arrays(function, x, n, out);
+    return status == VAD_OK ? check_finite(function, x, n) : status;
 }
 
 vad_status check_odd(const char * function, const char * name, int32_t length) {
@@ -45,10 +54,12 @@ vad_status check_odd(const char * function, const char * name, int32_t length) {
     return VAD_OK;
 }
 
-// Minimum and maximum in lanes: a minimum of doubles is not taken in another order unless it is written so.
-VAD_SIMD void find_range(const double * x, int64_t n, double * min, double * max) {
-    constexpr int32_t N = 4 * vad::LANES;
+// Finds minimum and maximum, and whether all values are finite, in one pass. In lanes: the compiler keeps a minimum of doubles in the
+// order it is written in.
+VAD_SIMD bool find_range(const double * x, int64_t n, double * min, double * max) {
+    constexpr int32_t N = 32;
     double            low[N], high[N];
+    int64_t           n_bad[N] = {};
     std::fill_n(low, N, x[0]);
     std::fill_n(high, N, x[0]);
     int64_t i = 0;
@@ -56,14 +67,17 @@ VAD_SIMD void find_range(const double * x, int64_t n, double * min, double * max
         for (int32_t lane = 0; lane < N; lane++) {
             low[lane]  = x[i + lane] < low[lane] ? x[i + lane] : low[lane];
             high[lane] = x[i + lane] > high[lane] ? x[i + lane] : high[lane];
+            n_bad[lane] += !(__builtin_fabs(x[i + lane]) <= vad::MAX_VALUE);
         }
     }
     for (; i < n; i++) {
         low[0]  = std::min(low[0], x[i]);
         high[0] = std::max(high[0], x[i]);
+        n_bad[0] += !vad::is_finite(x[i]);
     }
     *min = *std::min_element(low, low + N);
     *max = *std::max_element(high, high + N);
+    return std::all_of(n_bad, n_bad + N, [](int64_t n_of_lane) { return n_of_lane == 0; });
 }
 
 VAD_SIMD void scale(const double * x, int64_t n, double min, double range, double * out) {
@@ -76,15 +90,18 @@ VAD_SIMD void scale(const double * x, int64_t n, double min, double range, doubl
 // repeated beyond the ends. What a block overwrites, where out is x, has been read before.
 template <typename Slide>
 void slide_blocks(const double * x, int64_t n, int32_t length, double * out, const Slide & slide) {
-    const int32_t half                                       = length / 2;
+    if (n == 0) {
+        return;
+    }
+    const int32_t half                                         = length / 2;
     double        values[BLOCK + vad::MAX_LENGTH + vad::LANES] = {};
-    const double  last                                       = n > 0 ? x[n - 1] : 0;
-    const auto    read                                       = [&](int64_t first, int64_t count, double * to) {
+    const double  last                                         = x[n - 1];
+    const auto    read                                         = [&](int64_t first, int64_t count, double * to) {
         const int64_t inside = std::clamp<int64_t>(n - first, 0, count);
         std::copy_n(x + std::min(first, n), inside, to);
         std::fill_n(to + inside, count - inside, last);
     };
-    std::fill_n(values, half, n > 0 ? x[0] : 0);
+    std::fill_n(values, half, x[0]);
     read(0, half, values + half);
     for (int64_t begin = 0; begin < n; begin += BLOCK) {
         const int64_t n_block = std::min(BLOCK, n - begin);
@@ -113,12 +130,14 @@ void read_fit(const vad::Fit & fit, const double * values, int32_t first, int32_
 }  // namespace
 
 vad_status vad_minmax(const double * x, int64_t n, double * out) {
-    vad_status status = check_values("vad_minmax", x, n, out);
+    const vad_status status = check_arrays("vad_minmax", x, n, out);
     if (status != VAD_OK || n == 0) {
         return status;
     }
     double min, max;
-    find_range(x, n, &min, &max);
+    if (!find_range(x, n, &min, &max)) {
+        return check_finite("vad_minmax", x, n);
+    }
     if (min == max) {
         std::fill_n(out, n, 0.0);
     } else {

@@ -15,7 +15,7 @@
 
 namespace {
 
-constexpr int32_t SHORT = 127;  // the longest window for lanes; far above it bisection is faster
+constexpr int32_t SHORT = 255;  // the longest window for lanes: above it bisection is faster
 
 struct Vector {
     double lane[vad::LANES];
@@ -47,8 +47,8 @@ VAD_SIMD void slide_short(const double * x, int32_t length, int64_t n, double * 
     const int64_t     stretch     = (n + vad::LANES - 1) / vad::LANES;
     const int32_t     low = (length - 1) / 2, high = length / 2;
     Vector            values[MAX_STRETCH + SHORT], medians[MAX_STRETCH], rooms[2][SHORT + 2], none;
-    for (int64_t i = 0; i < stretch + length - 1; i++) {
-        for (int32_t lane = 0; lane < vad::LANES; lane++) {
+    for (int32_t lane = 0; lane < vad::LANES; lane++) {
+        for (int64_t i = 0; i < stretch + length - 1; i++) {
             values[i].lane[lane] = x[lane * stretch + i];
         }
     }
@@ -68,11 +68,13 @@ VAD_SIMD void slide_short(const double * x, int32_t length, int64_t n, double * 
             medians[i - length + 1].lane[lane] = middle(sorted[low].lane[lane], sorted[high].lane[lane], low == high);
         }
     }
-    for (int32_t lane = 0; lane < vad::LANES; lane++) {
-        for (int64_t i = 0; i < std::min(stretch, n - lane * stretch); i++) {
-            out[lane * stretch + i] = medians[i].lane[lane];
+    double results[vad::MEDIAN_BLOCK + vad::LANES];
+    for (int64_t i = 0; i < stretch; i++) {
+        for (int32_t lane = 0; lane < vad::LANES; lane++) {
+            results[lane * stretch + i] = medians[i].lane[lane];
         }
     }
+    std::copy_n(results, n, out);
 }
 
 // Integers in the order of the values; NaN, which an overflow upstream can make, has its place too, where `<` would have none.
@@ -89,14 +91,25 @@ double value_of(int64_t key) {
     return x;
 }
 
+// The first place whose key is not below `key`: without a branch, which would be guessed wrong every other time.
+int64_t * place_of(int64_t * sorted, int32_t length, int64_t key) {
+    for (int32_t n = length; n > 0;) {
+        const int32_t half = n / 2;
+        const bool    up   = sorted[half] < key;
+        sorted += up ? half + 1 : 0;
+        n = up ? n - half - 1 : half;
+    }
+    return sorted;
+}
+
 void slide_long(const double * x, int32_t length, int64_t n, double * out) {
     int64_t sorted[vad::MAX_LENGTH];
     std::transform(x, x + length, sorted, key_of);
     std::sort(sorted, sorted + length);
     for (int64_t i = 0; i < n; i++) {
         if (i > 0) {
-            int64_t * from = std::lower_bound(sorted, sorted + length, key_of(x[i - 1]));
-            int64_t * to   = std::lower_bound(sorted, sorted + length, key_of(x[i - 1 + length]));
+            int64_t * from = place_of(sorted, length, key_of(x[i - 1]));
+            int64_t * to   = place_of(sorted, length, key_of(x[i - 1 + length]));
             if (from < to) {
                 to--;
                 std::memmove(from, from + 1, (to - from) * sizeof *from);

@@ -8,13 +8,14 @@
 
 namespace vad {
 
-// Values that medians are taken of at once at most.
-constexpr int64_t MEDIAN_BLOCK = 2048;
+constexpr int64_t MEDIAN_BLOCK = 2048;  // windows at once, at most
+constexpr int32_t LANES        = 8;     // of which so many are slid side by side
 
 // The middle value of n <= MAX_LENGTH, or the mean of the two in the middle.
 double median_of(const double * x, int32_t n);
 
-// out[i] = the median of x[i] ... x[i + length - 1], for i < n <= MEDIAN_BLOCK. Reads up to LANES values more of x, and drops them.
+// out[i] = the median of x[i] ... x[i + length - 1], for i < n <= MEDIAN_BLOCK. Reads up to LANES values more of x, and drops
+// them.
 void slide_median(const double * x, int32_t length, int64_t n, double * out);
 
 }  // namespace vad

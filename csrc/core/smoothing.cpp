@@ -7,17 +7,18 @@
 
 namespace {
 
-// N neighbouring sums: many, because one alone waits for its own additions.
-template <int32_t N>
-VAD_INLINE void sums(const double * x, const double * weights, int32_t length, double * out) {
-    double sum[N] = {};
-    for (int32_t j = 0; j < length; j++) {
-        for (int32_t lane = 0; lane < N; lane++) {
-            sum[lane] += weights[j] * x[j + lane];
+// Adds K of the weighted values to n sums, or begins them. A fused multiply-add rounds once, on every machine to the same bits.
+template <int32_t K, bool BEGIN>
+VAD_INLINE void add_weighted(const double * __restrict x, const double * weights, int64_t n, double * __restrict out) {
+    double weight[K];
+    std::copy_n(weights, K, weight);
+    for (int64_t i = 0; i < n; i++) {
+        double sum = BEGIN ? 0 : out[i];
+#pragma GCC unroll 8
+        for (int32_t k = 0; k < K; k++) {
+            sum = __builtin_fma(weight[k], x[i + k], sum);
         }
-    }
-    for (int32_t lane = 0; lane < N; lane++) {
-        out[lane] = sum[lane];
+        out[i] = sum;
     }
 }
 
@@ -89,14 +90,26 @@ void vad::fit_weights(const Fit & fit, int32_t place, double * weights) {
     }
 }
 
+// A few weights at a time over a stretch that stays in the first-level cache: then no sum waits for itself, and the weights keep their
+// registers. How they are grouped depends on `length` alone, and with it the order in which a sum is added.
 VAD_SIMD void vad::slide_sum(const double * x, const double * weights, int32_t length, int64_t n, double * out) {
-    int64_t i = 0;
-    for (; i + 4 * LANES <= n; i += 4 * LANES) {
-        sums<4 * LANES>(x + i, weights, length, out + i);
-    }
-    for (; i < n; i += LANES) {
-        double last[LANES];
-        sums<LANES>(x + i, weights, length, last);
-        std::copy_n(last, std::min<int64_t>(LANES, n - i), out + i);
+    constexpr int64_t STRETCH = 512;
+    for (int64_t i = 0; i < n; i += STRETCH) {
+        const int64_t  n_now = std::min(STRETCH, n - i);
+        const double * from  = x + i;
+        double * const to    = out + i;
+        switch (length % 8) {
+            case 0: add_weighted<8, true>(from, weights, n_now, to); break;
+            case 1: add_weighted<1, true>(from, weights, n_now, to); break;
+            case 2: add_weighted<2, true>(from, weights, n_now, to); break;
+            case 3: add_weighted<3, true>(from, weights, n_now, to); break;
+            case 4: add_weighted<4, true>(from, weights, n_now, to); break;
+            case 5: add_weighted<5, true>(from, weights, n_now, to); break;
+            case 6: add_weighted<6, true>(from, weights, n_now, to); break;
+            case 7: add_weighted<7, true>(from, weights, n_now, to); break;
+        }
+        for (int32_t j = (length - 1) % 8 + 1; j < length; j += 8) {
+            add_weighted<8, false>(from + j, weights + j, n_now, to);
+        }
     }
 }

@@ -10,7 +10,6 @@ namespace vad {
 constexpr double  MAX_VALUE  = 1e300;  // larger counts as not finite: so a difference and a weighted sum of two stay finite
 constexpr int32_t MAX_LENGTH = 1023;   // values of a window: they fit on the stack
 constexpr int32_t MAX_ORDER  = 9;      // of a polynomial: more follows every wiggle
-constexpr int32_t LANES      = 8;      // windows are slid over so many values at once
 
 // False for NaN too.
 inline bool is_finite(double x) {
@@ -35,7 +34,7 @@ void make_fit(int32_t length, int32_t order, Fit & fit);
 // Writes the weights [length] whose sum over the values reads the fit at `place`.
 void fit_weights(const Fit & fit, int32_t place, double * weights);
 
-// out[i] = sum over j < length of weights[j] x[i + j], in this order, for i < n. Reads up to LANES values more of x, and drops them.
+// out[i] = sum over j < length of weights[j] x[i + j], for i < n: the same bits for a value whatever n is. Memory must not overlap.
 void slide_sum(const double * x, const double * weights, int32_t length, int64_t n, double * out);
 
 }  // namespace vad
