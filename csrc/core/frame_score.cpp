@@ -9,6 +9,7 @@
 
 #include "error.h"
 #include "frame_score.h"
+#include "frame_values.h"
 #include "parallel.h"
 #include "simd.h"
 
@@ -22,7 +23,6 @@ using vad::Side;
 constexpr int ROWS  = 8;
 constexpr int LANES = 8;
 constexpr int LINE  = 2048;  // values of a row at a time: sums, two converted rows and the weights stay in the first cache
-constexpr int RGB   = 3;
 
 // How a row is read: plane after plane; planes of `a` against pixels of three bytes in `b`; or all channels of both as one line.
 enum class Layout { planes, pixels, line };
@@ -33,7 +33,7 @@ struct Room {
     float   a[LINE];
     float   b[LINE];
     float   weight[LINE];
-    uint8_t pixels[RGB][LINE / RGB];
+    uint8_t pixels[vad::RGB][LINE / vad::RGB];
     double  patches[VAD_MAX_GRID_COLUMNS];
     double  heatmap[VAD_MAX_GRID_COLUMNS];
 };
@@ -66,47 +66,7 @@ struct Cursor {
     }
 };
 
-// ------------------------------------------------------------------------------------------------ reading
-
-VAD_INLINE float float_of(float x) { return x; }
-VAD_INLINE float float_of(uint8_t x) { return float(x); }
-
-template <typename T, float (*CONVERT)(T)>
-VAD_INLINE void convert(const uint8_t * at, int64_t step, int n, float * out) {
-    if (step == int64_t(sizeof(T))) {
-        const T * x = reinterpret_cast<const T *>(at);
-        for (int i = 0; i < n; i++) {
-            out[i] = CONVERT(x[i]);
-        }
-        return;
-    }
-    for (int i = 0; i < n; i++) {
-        out[i] = CONVERT(*reinterpret_cast<const T *>(at + i * step));
-    }
-}
-
-// Values `step` bytes apart as float32: in `room`, or where they are if that is what they are.
-VAD_INLINE const float * floats_of(int32_t dtype, const uint8_t * at, int64_t step, int n, float * room) {
-    switch (dtype) {
-        case VAD_DTYPE_U8: convert<uint8_t, float_of>(at, step, n, room); return room;
-        case VAD_DTYPE_F16: convert<uint16_t, vad::float_of_f16>(at, step, n, room); return room;
-        case VAD_DTYPE_BF16: convert<uint16_t, vad::float_of_bf16>(at, step, n, room); return room;
-        default:
-            if (step == int64_t(sizeof(float))) {
-                return reinterpret_cast<const float *>(at);
-            }
-            convert<float, float_of>(at, step, n, room);
-            return room;
-    }
-}
-
-VAD_INLINE void split_pixels(const uint8_t * pixels, int n, Room & room) {
-    for (int i = 0; i < n; i++) {
-        room.pixels[0][i] = pixels[RGB * i];
-        room.pixels[1][i] = pixels[RGB * i + 1];
-        room.pixels[2][i] = pixels[RGB * i + 2];
-    }
-}
+// ------------------------------------------------------------------------------------------------ adding
 
 // The weights of n columns from `column` on, each `repeat` times.
 VAD_INLINE void spread_weights(const Comparison & p, int64_t frame, int64_t row, int64_t column, int n, int repeat, float * out) {
@@ -118,8 +78,6 @@ VAD_INLINE void spread_weights(const Comparison & p, int64_t frame, int64_t row,
         x = end;
     }
 }
-
-// ------------------------------------------------------------------------------------------------ adding
 
 template <bool WEIGHTED, typename B>
 VAD_INLINE void add_errors(const Comparison & p, const float * __restrict a, const B * __restrict b, const float * __restrict weight, int n,
@@ -150,9 +108,9 @@ struct Piece {
 
 VAD_INLINE void add_piece(const Comparison & p, Layout layout, Piece at, Room & room) {
     if (layout == Layout::pixels) {
-        split_pixels(p.b.at(at.frame, 0, at.row, at.column), at.n, room);
-        for (int k = 0; k < RGB; k++) {
-            const float * a = floats_of(p.a.dtype, p.a.at(at.frame, k, at.row, at.column), p.a.step[3], at.n, room.a);
+        vad::split_pixels(p.b.at(at.frame, 0, at.row, at.column), at.n, room.pixels[0], room.pixels[1], room.pixels[2]);
+        for (int k = 0; k < vad::RGB; k++) {
+            const float * a = vad::floats_of(p.a.dtype, p.a.at(at.frame, k, at.row, at.column), p.a.step[3], at.n, room.a);
             add_errors(p, a, room.pixels[k], room, at.n, room.sum + k * at.n);
         }
         return;
@@ -161,12 +119,12 @@ VAD_INLINE void add_piece(const Comparison & p, Layout layout, Piece at, Room & 
     const int       n      = line ? at.n * p.channels : at.n;
     const int64_t   step_a = line ? p.a.bytes : p.a.step[3];
     const int64_t   step_b = line ? p.b.bytes : p.b.step[3];
-    const float *   a      = floats_of(p.a.dtype, p.a.at(at.frame, at.channel, at.row, at.column), step_a, n, room.a);
+    const float *   a      = vad::floats_of(p.a.dtype, p.a.at(at.frame, at.channel, at.row, at.column), step_a, n, room.a);
     const uint8_t * b      = p.b.at(at.frame, at.channel, at.row, at.column);
     if (p.b.dtype == VAD_DTYPE_U8 && step_b == 1) {
         add_errors(p, a, b, room, n, room.sum);
     } else {
-        add_errors(p, a, floats_of(p.b.dtype, b, step_b, n, room.b), room, n, room.sum);
+        add_errors(p, a, vad::floats_of(p.b.dtype, b, step_b, n, room.b), room, n, room.sum);
     }
 }
 
@@ -191,23 +149,22 @@ VAD_INLINE double sum_of(const float * x, int64_t n, int64_t step) {
     return n == 1 ? double(x[0]) : step == 1 ? sum_of<1>(x, n, 1) : sum_of<0>(x, n, step);
 }
 
-// Adds the column sums of one channel to the cells that they belong to; returns their sum.
-VAD_INLINE double gather(const Comparison & p, Room & room, const float * sum, int64_t step, int64_t column, int n) {
-    Cursor  patch(p.patches.columns, column), cell(p.heatmap.columns, column);
-    double  total = 0;
-    int64_t end;
-    for (int64_t x = column; x < column + n; x = end) {
-        end            = std::min(column + n, std::min(patch.end, cell.end));
-        const double s = sum_of(sum + (x - column) * step, end - x, step);
+// Adds n column sums of one channel to the cells of a row of a grid; returns their sum.
+VAD_INLINE double gather(const Cuts & cuts, const float * sum, int64_t step, int64_t column, int n, double * cells) {
+    if (cuts.cells == cuts.size) {
+        for (int i = 0; i < n; i++) {
+            cells[column + i] += double(sum[i * step]);
+        }
+        return sum_of(sum, n, step);
+    }
+    Cursor cell(cuts, column);
+    double total = 0;
+    for (int64_t x = 0; x < n; cell.next()) {
+        const int64_t end = std::min<int64_t>(n, cell.end - column);
+        const double  s   = sum_of(sum + x * step, end - x, step);
         total += s;
-        room.patches[patch.cell] += s;
-        room.heatmap[cell.cell] += s;
-        if (end == patch.end) {
-            patch.next();
-        }
-        if (end == cell.end) {
-            cell.next();
-        }
+        cells[cell.cell] += s;
+        x = end;
     }
     return total;
 }
@@ -230,8 +187,10 @@ VAD_INLINE double add_rows(const Comparison & p, Layout layout, int64_t frame, i
                 add_piece(p, layout, {frame, channel, row, column, n}, room);
             }
             for (int k = 0; k < group; k++) {
-                const bool   line = layout == Layout::line;
-                const double s    = gather(p, room, room.sum + (line ? k : k * n), line ? group : 1, column, n);
+                const float * sum  = room.sum + (layout == Layout::line ? k : k * n);
+                const int     step = layout == Layout::line ? group : 1;
+                const double  s    = gather(p.patches.columns, sum, step, column, n, room.patches);
+                gather(p.heatmap.columns, sum, step, column, n, room.heatmap);
                 total += s;
                 if (channels != nullptr) {
                     channels[channel + k] += s;
@@ -245,10 +204,12 @@ VAD_INLINE double add_rows(const Comparison & p, Layout layout, int64_t frame, i
 // Takes the means of a row of cells out of their sums.
 template <typename Take>
 VAD_INLINE void finish_cells(const Comparison & p, const Cuts & columns, int64_t n_rows, double * sums, const Take & take) {
-    for (int64_t i = 0; i < columns.cells; i++) {
-        const double n_columns = double(columns.begin_of(i + 1) - columns.begin_of(i));
-        take(i, vad::mean_of(sums[i], double(p.channels) * double(n_rows) * n_columns));
-        sums[i] = 0;
+    int64_t begin = 0;
+    for (Cursor cell(columns, 0); cell.cell < columns.cells; cell.next()) {
+        const double n_columns = double(cell.end - begin);
+        take(cell.cell, vad::mean_of(sums[cell.cell], double(p.channels) * double(n_rows) * n_columns));
+        sums[cell.cell] = 0;
+        begin           = cell.end;
     }
 }
 
@@ -306,7 +267,7 @@ bool is_line(const Comparison & p, const Side & side) {
 }
 
 bool is_pixels(const Comparison & p, const Side & side) {
-    return side.dtype == VAD_DTYPE_U8 && p.channels == RGB && is_line(p, side);
+    return side.dtype == VAD_DTYPE_U8 && p.channels == vad::RGB && is_line(p, side);
 }
 
 }  // namespace

@@ -4,37 +4,14 @@
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
-#include <new>
 #include <random>
 #include <vector>
 
 #include <vadfast/frame.h>
 
+#include "allocations.h"
 #include "check.h"
-
-namespace {
-
-long n_allocations = 0;
-
-}  // namespace
-
-void * operator new(size_t size) {
-    n_allocations++;
-    if (void * memory = std::malloc(size)) {
-        return memory;
-    }
-    throw std::bad_alloc();
-}
-
-void operator delete(void * memory) noexcept {
-    std::free(memory);
-}
-
-void operator delete(void * memory, size_t) noexcept {
-    std::free(memory);
-}
 
 namespace {
 
@@ -201,11 +178,12 @@ void test_one_thread_allocates_nothing() {
     Case             one(size, 4 | 8 | 16);
     Results          results(one.pair);
     vad_frame_scores scores = results.scores();
-    const long       before = n_allocations;
+    const long       before = allocations::count();
     for (int i = 0; i < 100; i++) {
         CHECK(vad_frame_score(&one.pair, &scores, 1) == VAD_OK);
     }
-    CHECK(n_allocations == before);
+    CHECK(allocations::count() == before);
+    CHECK(allocations::works());
 }
 
 // Whether the pair is refused with these words, and nothing is written.
