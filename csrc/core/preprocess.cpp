@@ -22,7 +22,6 @@ struct Strip {
     int32_t first;             // its first column
     int32_t n_wide;            // of how many eight bytes can be read where six are meant
     int64_t at[STRIP];         // where, in bytes from the start of a row, the left sample of each begins; the right one follows it
-    int64_t chroma[2][STRIP];  // of NV12 and I420: where the colours of the two do
     int16_t weight[LANES];     // of the right one
     int16_t levels[2][LANES];  // two source rows, blended across; units of 1/128
     int32_t row[2];            // which rows these are, -1: none
@@ -46,46 +45,61 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "pixels are read and wr
 
 // ------------------------------------------------------------------------------------------------ samples of a row
 
-// Reading is one column at a time and therefore does nothing else: the bytes of both samples become a word, in the order in which
-// they come. What is in the words is then taken apart by lanes.
+// Reading is one column at a time and therefore does little else: the bytes that a sample is made of become a word. What is in the words
+// is then taken apart by lanes.
 
-// Words: u v of the left sample, luma of both, u v of the right one.
-VAD_INLINE void read_nv12(const Resize & p, int32_t y, const Strip & strip, uint64_t * words) {
+// Words: u, v, and the luma of the left and of the right sample. A colour is of two columns.
+VAD_INLINE void read_nv12(const Resize & p, int32_t y, const Strip & strip, Samples & words) {
     const uint8_t * luma = p.plane[0] + y * p.pitch[0];
     const uint8_t * uv   = p.plane[1] + (y >> 1) * p.pitch[1];
 #pragma GCC unroll 4
     for (int32_t i = 0; i < strip.n; i++) {
-        auto * word = reinterpret_cast<uint8_t *>(words + i);
-        std::memcpy(word, uv + strip.chroma[0][i], 2);
-        std::memcpy(word + 2, luma + strip.at[i], 2);
-        std::memcpy(word + 4, uv + strip.chroma[1][i], 2);
+        const int64_t  x    = strip.at[i];
+        const uint32_t both = uint32_t(load<uint16_t>(luma + x)) << 16;
+        words.left[i]       = load<uint16_t>(uv + (x & ~1)) | both;
+        words.right[i]      = load<uint16_t>(uv + ((x + 1) & ~1)) | both;
     }
 }
 
-VAD_INLINE void read_i420(const Resize & p, int32_t y, const Strip & strip, uint64_t * words) {
+VAD_INLINE void read_i420(const Resize & p, int32_t y, const Strip & strip, Samples & words) {
     const uint8_t * luma = p.plane[0] + y * p.pitch[0];
     const uint8_t * u    = p.plane[1] + (y >> 1) * p.pitch[1];
     const uint8_t * v    = p.plane[2] + (y >> 1) * p.pitch[2];
 #pragma GCC unroll 4
     for (int32_t i = 0; i < strip.n; i++) {
-        auto * word = reinterpret_cast<uint8_t *>(words + i);
-        word[0]     = u[strip.chroma[0][i]];
-        word[1]     = v[strip.chroma[0][i]];
-        std::memcpy(word + 2, luma + strip.at[i], 2);
-        word[4] = u[strip.chroma[1][i]];
-        word[5] = v[strip.chroma[1][i]];
+        const int64_t  x = strip.at[i], left = x >> 1, right = (x + 1) >> 1;
+        const uint32_t both = uint32_t(load<uint16_t>(luma + x)) << 16;
+        words.left[i]       = uint32_t(u[left] | v[left] << 8) | both;
+        words.right[i]      = uint32_t(u[right] | v[right] << 8) | both;
     }
 }
 
-VAD_INLINE void convert_yuv(const uint64_t * words, int32_t n, Samples & samples) {
+VAD_INLINE void convert_yuv(int32_t n, Samples & samples) {
     for (int32_t i = 0; i < n; i++) {
-        const uint32_t left = uint32_t(words[i]), right = uint32_t(words[i] >> 16);
+        const uint32_t left = samples.left[i], right = samples.right[i];
         samples.left[i]  = vad::pixel_of_yuv(left >> 16 & 255, left & 255, left >> 8 & 255);
-        samples.right[i] = vad::pixel_of_yuv(right >> 8 & 255, right >> 16 & 255, right >> 24);
+        samples.right[i] = vad::pixel_of_yuv(right >> 24, right & 255, right >> 8 & 255);
     }
 }
 
-// Words: both pixels. At the end of a row, where there are no eight bytes, two halves that meet in the middle.
+// Words: both samples.
+VAD_INLINE void read_gray(const Resize & p, int32_t y, const Strip & strip, Samples & words) {
+    const uint8_t * row = p.plane[0] + y * p.pitch[0];
+#pragma GCC unroll 4
+    for (int32_t i = 0; i < strip.n; i++) {
+        words.left[i] = load<uint16_t>(row + strip.at[i]);
+    }
+}
+
+VAD_INLINE void spread_gray(int32_t n, Samples & samples) {
+    for (int32_t i = 0; i < n; i++) {
+        const uint32_t both = samples.left[i];
+        samples.left[i]     = (both & 255) * 0x010101u;
+        samples.right[i]    = (both >> 8) * 0x010101u;
+    }
+}
+
+// Words of eight bytes: both samples, which lie together. At the end of a row, where there are no eight, two halves that meet.
 VAD_INLINE void read_rgb(const Resize & p, int32_t y, const Strip & strip, uint64_t * words) {
     const uint8_t * row = p.plane[0] + y * p.pitch[0];
 #pragma GCC unroll 4
@@ -104,28 +118,13 @@ VAD_INLINE void split_rgb(const uint64_t * words, int32_t n, Samples & samples) 
     }
 }
 
-VAD_INLINE void read_gray(const Resize & p, int32_t y, const Strip & strip, uint64_t * words) {
-    const uint8_t * row = p.plane[0] + y * p.pitch[0];
-#pragma GCC unroll 4
-    for (int32_t i = 0; i < strip.n; i++) {
-        words[i] = load<uint16_t>(row + strip.at[i]);
-    }
-}
-
-VAD_INLINE void spread_gray(const uint64_t * words, int32_t n, Samples & samples) {
-    for (int32_t i = 0; i < n; i++) {
-        samples.left[i]  = (uint32_t(words[i]) & 255) * 0x010101u;
-        samples.right[i] = (uint32_t(words[i]) >> 8) * 0x010101u;
-    }
-}
-
 // The samples of source row y. Those of BGR are left in that order: it is cheaper to turn round what comes out.
 VAD_SIMD void gather(const Resize & p, int32_t y, const Strip & strip, Samples & samples) {
     uint64_t words[STRIP];
     switch (p.format) {
-        case VAD_FORMAT_NV12: read_nv12(p, y, strip, words); return convert_yuv(words, strip.n, samples);
-        case VAD_FORMAT_I420: read_i420(p, y, strip, words); return convert_yuv(words, strip.n, samples);
-        case VAD_FORMAT_GRAY: read_gray(p, y, strip, words); return spread_gray(words, strip.n, samples);
+        case VAD_FORMAT_NV12: read_nv12(p, y, strip, samples); return convert_yuv(strip.n, samples);
+        case VAD_FORMAT_I420: read_i420(p, y, strip, samples); return convert_yuv(strip.n, samples);
+        case VAD_FORMAT_GRAY: read_gray(p, y, strip, samples); return spread_gray(strip.n, samples);
         default: read_rgb(p, y, strip, words); return split_rgb(words, strip.n, samples);
     }
 }
@@ -210,8 +209,7 @@ void resize_strip(const Resize & p, Strip & strip) {
 }
 
 Strip strip_of(const Resize & p, int32_t first) {
-    const bool    is_planar = p.format == VAD_FORMAT_I420;
-    const int64_t step      = p.format == VAD_FORMAT_BGR || p.format == VAD_FORMAT_RGB ? 3 : 1;
+    const int64_t step = p.format == VAD_FORMAT_BGR || p.format == VAD_FORMAT_RGB ? 3 : 1;
     Strip         strip;
     strip.first  = first;
     strip.n      = std::min(STRIP, p.out_width - first);
@@ -219,8 +217,6 @@ Strip strip_of(const Resize & p, int32_t first) {
     for (int32_t i = 0; i < strip.n; i++) {
         const vad::Tap tap = vad::tap_of(first + i, p.width, p.out_width);
         strip.at[i]        = step * tap.low;
-        strip.chroma[0][i] = is_planar ? tap.low >> 1 : tap.low & ~1;
-        strip.chroma[1][i] = is_planar ? (tap.low + 1) >> 1 : (tap.low + 1) & ~1;
         strip.n_wide += strip.at[i] + 8 <= step * p.width;
         std::fill_n(strip.weight + 4 * i, 4, int16_t(tap.weight));
     }

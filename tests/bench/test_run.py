@@ -24,9 +24,9 @@ def test_a_quick_suite_writes_verified_rows(tmp_path: Path) -> None:
     done = _bench("run", "preprocess", "--quick", "--out", tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     rows = read_rows(tmp_path / "preprocess.json")
-    assert {row.provider for row in rows} == {"vadfast", "torch"}
+    assert {row.provider for row in rows} == {"vadfast", "cv2", "torch"}
     assert all(row.median_ms is not None and row.verified for row in rows)
-    assert {row.case for row in rows} == {"480x360 to 256x256", "1920x1080 to 256x256"}
+    assert {"480x360 to 256x256", "1920x1080 to 256x256"} < {row.case for row in rows}
     assert "preprocess" in done.stderr
     assert _bench("compare", tmp_path, tmp_path).returncode == 0
 
