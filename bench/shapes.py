@@ -114,6 +114,7 @@ PSNR = (
         {"B": 64, "C": 3, "H": 256, "W": 256},
         "64 frames of a film, or one of 64 cameras, a call",
     ),
+    Shape("1 frame", {"B": 1, "C": 3, "H": 256, "W": 256}, "one camera, live"),
 )
 FILM = Shape(
     "2,000 frames", {"B": 2000, "C": 3, "H": 128, "W": 128}, "docs/training.md: Ped2 at 128 px"

@@ -101,8 +101,8 @@ def frame_score(
     ranges: list[float] = []
     for name, x, given in (("predicted", predicted, predicted_range), ("truth", truth, truth_range)):  # fmt: skip
         ranges += _range(name, x, given)
-    for name, cells in (("patches", patches), ("heatmap", heatmap)):
-        _check_grid(name, cells, predicted)
+    for name, grid in (("patches", patches), ("heatmap", heatmap)):
+        _check_grid(name, grid, predicted)
     cells = [*patches, *heatmap]
     return FrameScore(*torch.ops.vadfast.frame_score(predicted, truth, weight, ranges, cells, backend))  # fmt: skip
 
