@@ -159,6 +159,8 @@ void test_gaps() {
     CHECK(ring.commit(1580) == VAD_RING_EARLY);
     CHECK(ring.commit(1579) == VAD_RING_RESET);  // backwards, even if only against a frame that was not kept
     CHECK(ring.commit(1579) == VAD_RING_EARLY);  // the same time again is not backwards
+    CHECK(ring.commit(1679) == VAD_RING_WARMING);
+    CHECK(ring.commit(1779) == VAD_RING_WINDOW);
     CHECK(vad_ring_reset(ring.ring) == VAD_OK);
     CHECK(ring.commit(7) == VAD_RING_WARMING);  // after a reset no time is early, late or backwards
 }
