@@ -39,7 +39,7 @@ Backends, in the order that ``backend="auto"`` tries them
     (reference.py, in NumPy, is for tests: what the other two must equal; native.py is the same without torch)
 
 Native pays, by this count (64 x 3 x 256 x 256 float32 against uint8; MB = 10^6 bytes, each operation reading its inputs and writing its
-output once): 63 MB for native, which is the least; 780 MB for eager, nine operations.
+output once): 63 MB for native, which is the least; 667 MB for eager, in ten operations.
 
 Raises:
     ValueError    wrong rank; shapes that do not agree; an empty tensor; a grid larger than the frame; a range without extent; an unknown
