@@ -52,7 +52,7 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "pixels are read and wr
 VAD_INLINE void read_nv12(const Resize & p, int32_t y, const Strip & strip, Samples & words) {
     const uint8_t * luma = p.plane[0] + y * p.pitch[0];
     const uint8_t * uv   = p.plane[1] + (y >> 1) * p.pitch[1];
-#pragma GCC unroll 4
+    VAD_UNROLL
     for (int32_t i = 0; i < strip.n; i++) {
         const int64_t  x    = strip.at[i];
         const uint32_t both = uint32_t(load<uint16_t>(luma + x)) << 16;
@@ -65,7 +65,7 @@ VAD_INLINE void read_i420(const Resize & p, int32_t y, const Strip & strip, Samp
     const uint8_t * luma = p.plane[0] + y * p.pitch[0];
     const uint8_t * u    = p.plane[1] + (y >> 1) * p.pitch[1];
     const uint8_t * v    = p.plane[2] + (y >> 1) * p.pitch[2];
-#pragma GCC unroll 4
+    VAD_UNROLL
     for (int32_t i = 0; i < strip.n; i++) {
         const int64_t  x = strip.at[i], left = x >> 1, right = (x + 1) >> 1;
         const uint32_t both = uint32_t(load<uint16_t>(luma + x)) << 16;
@@ -85,7 +85,7 @@ VAD_INLINE void convert_yuv(int32_t n, Samples & samples) {
 // Words: both samples.
 VAD_INLINE void read_gray(const Resize & p, int32_t y, const Strip & strip, Samples & words) {
     const uint8_t * row = p.plane[0] + y * p.pitch[0];
-#pragma GCC unroll 4
+    VAD_UNROLL
     for (int32_t i = 0; i < strip.n; i++) {
         words.left[i] = load<uint16_t>(row + strip.at[i]);
     }
@@ -102,7 +102,7 @@ VAD_INLINE void spread_gray(int32_t n, Samples & samples) {
 // Words of eight bytes: both samples, which lie together. At the end of a row, where there are no eight, two halves that meet.
 VAD_INLINE void read_rgb(const Resize & p, int32_t y, const Strip & strip, uint64_t * words) {
     const uint8_t * row = p.plane[0] + y * p.pitch[0];
-#pragma GCC unroll 4
+    VAD_UNROLL
     for (int32_t i = 0; i < strip.n_wide; i++) {
         words[i] = load<uint64_t>(row + strip.at[i]);
     }
@@ -168,7 +168,7 @@ VAD_SIMD void turn_round(uint32_t * pixels, int32_t n) {
 
 // Four bytes at a time, the fourth written over by the next pixel; the last pixel has no next.
 void store(const uint32_t * pixels, int32_t n, uint8_t * out) {
-#pragma GCC unroll 8
+    VAD_UNROLL
     for (int32_t i = 0; i < n - 1; i++) {
         std::memcpy(out + 3 * i, pixels + i, 4);
     }

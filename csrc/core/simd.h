@@ -13,3 +13,10 @@
 
 // A clone takes along only what is inlined into it.
 #define VAD_INLINE inline __attribute__((always_inline))
+
+// Before a loop that reads from here and there: worth 10 to 20 %, and compilers do not unroll those by themselves.
+#if defined(__clang__)
+#define VAD_UNROLL _Pragma("clang loop unroll_count(4)")
+#else
+#define VAD_UNROLL _Pragma("GCC unroll 4")
+#endif
