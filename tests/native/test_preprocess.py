@@ -186,6 +186,23 @@ def test_bad_input_leaves_no_trace(
     assert (first == 7).all()  # not even of the first picture, which is good
 
 
+ANY = st.one_of(st.integers(-4, 12), st.integers(-(2**31), 2**31 - 1))
+
+
+@settings(max_examples=300, deadline=None)
+@given(format=st.sampled_from(FORMATS), crop=st.tuples(ANY, ANY, ANY, ANY))
+def test_any_crop_is_refused_or_right(format: str, crop: tuple[int, int, int, int]) -> None:
+    picture = _picture(format, 6, 8)
+    x, y, w, h = crop
+    inside = x >= 0 and y >= 0 and w >= 1 and h >= 1 and x + w <= 8 and y + h <= 6
+    if inside and (format not in YUV or not any(side % 2 for side in crop)):
+        found = preprocess(picture, format=format, size=(5, 5), crop=crop)
+        _assert_within_a_level(found, reference(picture, format=format, size=(5, 5), crop=crop))
+    else:
+        with pytest.raises(ValueError, match="crop"):
+            preprocess(picture, format=format, size=(5, 5), crop=crop)
+
+
 def test_what_is_missing() -> None:
     with pytest.raises(ValueError, match="size must be"):
         preprocess(GOOD["picture"])

@@ -2,6 +2,7 @@
 
 import gc
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -176,6 +177,37 @@ def test_after_a_reset_the_window_is_new() -> None:
 def test_bad_input(args: Any, options: Any, error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
         _ring(*args, **options)
+
+
+SIZES = st.one_of(st.integers(-(2**31), 2**31 - 1), st.sampled_from([0, 1, 2, 2**30, 2**31 - 1]))
+
+
+@settings(max_examples=200, deadline=None)
+@given(n_frames=SIZES, height=SIZES, width=SIZES, stride=st.integers(LEAST, MOST))
+def test_any_sizes_are_refused_or_there(
+    n_frames: int, height: int, width: int, stride: int
+) -> None:
+    try:
+        ring = _ring(n_frames, height, width, stride_ns=stride)
+    except (ValueError, MemoryError) as error:
+        words = str(error)
+    else:
+        words = "a ring"
+        assert min(n_frames, height, width) >= 1
+        assert stride >= 0
+        assert ring.slot().shape == (height, width, 3)
+        assert ring.slot()[-1, -1, -1] == 0
+    assert words.startswith(("a ring", "vad_ring_create"))
+
+
+def test_threads_may_share_a_ring() -> None:
+    ring = _ring(3, 64, 64)
+
+    def commits(_: int) -> int:
+        return sum(ring.commit(0)[0] == "window" for _ in range(1000))
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(commits, range(4))) == 4000 - 2
 
 
 def test_without_cuda_a_ring_there_is_refused() -> None:
