@@ -39,7 +39,7 @@ Array bytes_of(py::handle x, const std::string & name, const std::string & wante
     int64_t step = 1;
     for (int i = int(sides.size()) - 1; i >= int(sides.size()) - n_dense; i--) {
         if (array.size() > 0 && array.shape[i] > 1 && array.stride[i] != step) {  // an empty array is the core's to refuse
-            refuse(name, wanted + " with rows that have no gaps inside", array);
+            refuse(name, wanted + " with rows that have no gaps inside (numpy.ascontiguousarray copies one that has)", array);
         }
         step *= array.shape[i];
     }

@@ -74,7 +74,7 @@ def preprocess(
         size: height and width of the result, where ``out`` is not given.
         crop: the region (x, y, width, height) that is resized; None: everything.
         out: where the result goes, as the slot of a ring; not where the picture is. Pictures on CUDA need it.
-        stream: on CUDA the address of the stream; the call does not wait for it.
+        stream: on CUDA the address of the stream, of the current device; the call does not wait for it.
     """
     if isinstance(picture, list):
         crops = crop if isinstance(crop, list) else [crop] * len(picture)
