@@ -56,7 +56,8 @@ vad_status check_crop(Place at, const vad_picture & p) {
 
 vad_status check_picture(Place at, const vad_picture & p) {
     if (p.format < 0 || p.format >= N_FORMATS) {
-        return vad::fail(VAD_E_ARGUMENT, "%s: pictures[%d].format must be a VAD_FORMAT_*, 0 to %d, got %d", at.function, at.i, N_FORMATS - 1, p.format);
+        return vad::fail(VAD_E_ARGUMENT, "%s: pictures[%d].format must be a VAD_FORMAT_*, 0 to %d, got %d", at.function, at.i, N_FORMATS - 1,
+                         p.format);
     }
     if (p.width < 1 || p.height < 1) {
         return vad::fail(VAD_E_ARGUMENT, "%s: pictures[%d] must be at least 1 x 1, got %d x %d", at.function, at.i, p.width, p.height);
@@ -67,10 +68,12 @@ vad_status check_picture(Place at, const vad_picture & p) {
     }
     for (int32_t plane = 0; plane < vad::n_planes(p.format); plane++) {
         if (p.plane[plane] == nullptr) {
-            return vad::fail(VAD_E_ARGUMENT, "%s: pictures[%d].plane[%d] of %s must point to samples, got NULL", at.function, at.i, plane, FORMATS[p.format]);
+            return vad::fail(VAD_E_ARGUMENT, "%s: pictures[%d].plane[%d] of %s must point to samples, got NULL", at.function, at.i, plane,
+                             FORMATS[p.format]);
         }
         if (p.pitch[plane] < bytes_of_row(p, plane) || overflows(p.pitch[plane], p.height)) {
-            return vad::fail(VAD_E_ARGUMENT, "%s: pictures[%d].pitch[%d] of %s must be at least the %lld bytes of a row and its plane less than 2^63, got %lld",
+            return vad::fail(VAD_E_ARGUMENT,
+                             "%s: pictures[%d].pitch[%d] of %s must be at least the %lld bytes of a row and its plane less than 2^63, got %lld",
                              at.function, at.i, plane, FORMATS[p.format], (long long)bytes_of_row(p, plane), (long long)p.pitch[plane]);
         }
     }
@@ -85,8 +88,8 @@ vad_status check_image(Place at, const vad_image & image) {
         return vad::fail(VAD_E_ARGUMENT, "%s: images[%d] must be at least 1 x 1, got %d x %d", at.function, at.i, image.width, image.height);
     }
     if (image.pitch < 3 * int64_t(image.width) || overflows(image.pitch, image.height)) {
-        return vad::fail(VAD_E_ARGUMENT, "%s: images[%d].pitch must be at least the %lld bytes of a row and the image less than 2^63, got %lld", at.function,
-                         at.i, 3LL * image.width, (long long)image.pitch);
+        return vad::fail(VAD_E_ARGUMENT, "%s: images[%d].pitch must be at least the %lld bytes of a row and the image less than 2^63, got %lld",
+                         at.function, at.i, 3LL * image.width, (long long)image.pitch);
     }
     return VAD_OK;
 }

@@ -47,7 +47,8 @@ namespace {
 
 vad_status check_options(const vad_ring_options & o) {
     if (o.n_frames < 1 || o.height < 1 || o.width < 1) {
-        return vad::fail(VAD_E_ARGUMENT, "vad_ring_create: n_frames, height and width must be at least 1, got %d, %d, %d", o.n_frames, o.height, o.width);
+        return vad::fail(VAD_E_ARGUMENT, "vad_ring_create: n_frames, height and width must be at least 1, got %d, %d, %d", o.n_frames, o.height,
+                         o.width);
     }
     if (o.memory != VAD_MEMORY_HOST && o.memory != VAD_MEMORY_CUDA) {
         return vad::fail(VAD_E_ARGUMENT, "vad_ring_create: memory must be VAD_MEMORY_HOST or VAD_MEMORY_CUDA, got %d", o.memory);
@@ -67,7 +68,8 @@ vad_status allocate(vad_ring & ring) {
     int64_t                  n_bytes;
     if (__builtin_mul_overflow(3 * int64_t(o.height), int64_t(o.width), &ring.frame_bytes) ||
         __builtin_mul_overflow(ring.frame_bytes, ROOM * o.n_frames, &n_bytes)) {
-        return vad::fail(VAD_E_MEMORY, "vad_ring_create: %lld frames of %d x %d are more bytes than 2^63", (long long)(ROOM * o.n_frames), o.width, o.height);
+        return vad::fail(VAD_E_MEMORY, "vad_ring_create: %lld frames of %d x %d are more bytes than 2^63", (long long)(ROOM * o.n_frames), o.width,
+                         o.height);
     }
     if (o.memory == VAD_MEMORY_CUDA) {
         return vad::device_allocate("vad_ring_create", n_bytes, &ring.data);

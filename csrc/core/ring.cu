@@ -10,7 +10,8 @@ namespace {
 
 vad_status refuse(const char * function, const char * what, cudaError_t error) {
     cudaGetLastError();  // or the next launch would be blamed for it
-    return vad::fail(error == cudaErrorMemoryAllocation ? VAD_E_MEMORY : VAD_E_DEVICE, "%s: CUDA cannot %s: %s", function, what, cudaGetErrorString(error));
+    const vad_status status = error == cudaErrorMemoryAllocation ? VAD_E_MEMORY : VAD_E_DEVICE;
+    return vad::fail(status, "%s: CUDA cannot %s: %s", function, what, cudaGetErrorString(error));
 }
 
 }  // namespace

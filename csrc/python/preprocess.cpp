@@ -69,8 +69,8 @@ public:
         if (crop) {
             std::tie(p.crop_x, p.crop_y, p.crop_width, p.crop_height) = *crop;
             if (p.crop_width < 1 || p.crop_height < 1) {  // four zeros would mean everything to the core
-                throw py::value_error("preprocess: crops" + index_ + " must be (x, y, width, height) of at least 1 x 1, or None for everything, got " +
-                                      std::to_string(p.crop_width) + " x " + std::to_string(p.crop_height));
+                throw py::value_error("preprocess: crops" + index_ + " must be (x, y, width, height) of at least 1 x 1, or None for everything" +
+                                      ", got " + std::to_string(p.crop_width) + " x " + std::to_string(p.crop_height));
             }
         }
         if (py::isinstance<py::tuple>(picture)) {
@@ -92,8 +92,9 @@ public:
 private:
     // rgb, bgr: [H, W, 3]; gray: [H, W].
     void take_plain(vad_picture & p, py::handle x) {
-        const bool    gray  = p.format == VAD_FORMAT_GRAY;
-        const Array & array = keep(gray ? bytes_of(x, "pictures" + index_, "[H, W]", {0, 0}, 1) : bytes_of(x, "pictures" + index_, "[H, W, 3]", {0, 0, 3}, 2));
+        const std::string name  = "pictures" + index_;
+        const bool        gray  = p.format == VAD_FORMAT_GRAY;
+        const Array &     array = keep(gray ? bytes_of(x, name, "[H, W]", {0, 0}, 1) : bytes_of(x, name, "[H, W, 3]", {0, 0, 3}, 2));
         size(p, array.shape[0], array.shape[1]);
         plane(p, 0, array.data, array.stride[0]);
     }
