@@ -17,7 +17,15 @@ double cut_off(double x, const vad::Middle & middle, double clip) {
     return std::clamp((x - middle.median) / middle.scale, -clip, clip);
 }
 
-// The middle of a share of values up to x and below it: bisected down to neighbouring doubles.
+// What x about one middle is about another; x itself, to the last digit, where nothing has moved.
+double moved(double x, const vad::Middle & from, const vad::Middle & to) {
+    if (from.median == to.median && from.scale == to.scale) {
+        return x;
+    }
+    return to.median + (x - from.median) * (to.scale / from.scale);
+}
+
+// Half the width of what holds half of all values, bisected down to neighbouring doubles.
 double half_width(const vad::TDigest & digest, double median) {
     double low = 0, high = std::max(digest.max - median, median - digest.min);
     if (vad::digest_share_up_to(digest, median) - vad::digest_share_below(digest, median) >= 0.5) {
@@ -70,11 +78,9 @@ void vad::drift_push(Drift & drift, const Spread & spread, const vad_calibrator_
 }
 
 double vad::to_start(const Drift & drift, double x) {
-    const double stretch = drift.start.scale > 0 ? drift.start.scale / drift.now.scale : 1;
-    return drift.start.median + (x - drift.now.median) * stretch;
+    return moved(x, drift.now, drift.start);
 }
 
 double vad::from_start(const Drift & drift, double x) {
-    const double stretch = drift.start.scale > 0 ? drift.now.scale / drift.start.scale : 1;
-    return drift.now.median + (x - drift.start.median) * stretch;
+    return moved(x, drift.start, drift.now);
 }
