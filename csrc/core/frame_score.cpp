@@ -5,6 +5,7 @@
 // work for grids of any size is a part of 1 / ROWS. Rows are added together only within one cell of every grid.
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 
 #include "error.h"
@@ -286,9 +287,11 @@ vad_status vad_frame_score(const vad_frame_pair * pair, const vad_frame_scores *
     } else if (is_pixels(p, p.b)) {
         layout = Layout::pixels;
     }
-    vad::parallel(n_threads, p.n, [&](int64_t begin, int64_t end) {
+    // Frames are handed out one by one, so that a thread whose core has other work takes fewer: none waits for it.
+    std::atomic<int64_t> next{0};
+    vad::parallel(n_threads, std::min(n_threads, p.n), [&](int64_t, int64_t) {
         Room room;
-        for (int64_t frame = begin; frame < end; frame++) {
+        for (int64_t frame = next++; frame < p.n; frame = next++) {
             score_frame(p, *scores, layout, frame, room);
         }
     });
