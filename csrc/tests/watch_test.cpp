@@ -1,5 +1,5 @@
-// What watches a camera, from C: calibration with damaged states, hysteresis at any time, and the way of a frame through chain, alert and
-// calibrator, on which nothing is allocated.
+// What watches a camera, from C: calibration with damaged states, hysteresis at any time, and the way of a frame through ring, chain, alert
+// and calibrator, on which nothing is allocated and little time is spent.
 
 #include <algorithm>
 #include <chrono>
@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include <vadfast/ring.h>
 #include <vadfast/score.h>
 
 #include "allocations.h"
@@ -163,7 +164,7 @@ void test_alert_at_any_time() {
 void test_a_frame_allocates_nothing() {
     const vad_step       steps[] = {{VAD_STEP_ROBUST_Z, 0, 0, 3.0, 0.7}, {VAD_STEP_SAVGOL, 21, 2, 0, 0}, {VAD_STEP_GAUSSIAN, 15, 0, 2.0, 0},
                                     {VAD_STEP_MEDIAN, 17, 0, 0, 0}, {VAD_STEP_EXPONENTIAL_MEAN, 0, 0, 8.0, 0}};
-    const vad_branch     branch = {0, -1, 1, steps, 5};
+    const vad_branch     branch = {0, 1, 1, steps, 5};
     const vad_alert_rule rule   = {3, 1, 3, 5, 10, 5, 0};
     vad_chain *          chain  = nullptr;
     vad_alert *          alert  = nullptr;
@@ -172,28 +173,41 @@ void test_a_frame_allocates_nothing() {
     vad_calibrator *           learner = calibrator_of(made::of_integers(5000));
     const std::vector<uint8_t> state   = saved(learner);
     CHECK(vad_calibrator_create(&WATCH, &watcher) == VAD_OK && vad_calibrator_restore(watcher, state.data(), int64_t(state.size())) == VAD_OK);
+    const vad_ring_options ring_options = {5, 256, 256, VAD_MEMORY_HOST, 40000000, 5000000};
+    vad_ring *             ring         = nullptr;
+    CHECK(vad_ring_create(&ring_options, &ring) == VAD_OK);
     constexpr int32_t         N = 20000;
     const std::vector<double> x = made::of_integers(N);
     std::vector<double>       out(N);
 
-    const long before = allocations::count();
-    const auto    begin  = std::chrono::steady_clock::now();
-    bool          all_ok = true;
+    const long before    = allocations::count();
+    const auto begin     = std::chrono::steady_clock::now();
+    bool       all_ok    = true;
+    int32_t    n_windows = 0, n_events = 0;
     for (int32_t i = 0; i < N; i++) {
-        double    score = 0, probability = 0;
-        vad_event event;
-        int32_t   active = 0;
-        all_ok &= vad_chain_push(chain, &x[i], 1, &score) == VAD_OK && vad_alert_push(alert, score, i * 40000000LL, &event) == VAD_OK;
+        const int64_t   time_ns = i * 40000000LL;
+        vad_image       slot;
+        const uint8_t * window = nullptr;
+        double          score = 0, probability = 0;
+        vad_event       event;
+        int32_t         what = 0, active = 0;
+        all_ok &= vad_ring_slot(ring, &slot) == VAD_OK && vad_ring_commit(ring, time_ns, nullptr, &what, &window) == VAD_OK;
+        all_ok &= vad_chain_push(chain, &x[i], 1, &score) == VAD_OK && vad_alert_push(alert, score, time_ns, &event) == VAD_OK;
         all_ok &= vad_alert_active(alert, &active) == VAD_OK && vad_calibrator_push(watcher, &score, 1, active) == VAD_OK;
         all_ok &= vad_calibrator_tail(watcher, score, &probability) == VAD_OK;
+        n_windows += window != nullptr;
+        n_events += event.kind != VAD_EVENT_NONE;
     }
     const double us = std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - begin).count() / N;
+    CHECK(n_windows == N - 4 && n_events > 0);
+    CHECK(us < 20);
     all_ok &= vad_calibrator_push(learner, x.data(), N, 0) == VAD_OK && vad_chain_push(chain, x.data(), N, out.data()) == VAD_OK;
     all_ok &= vad_minmax(x.data(), N, out.data()) == VAD_OK && vad_gaussian(out.data(), N, 15, 2, out.data()) == VAD_OK;
     all_ok &= vad_savgol(out.data(), N, 21, 2, out.data()) == VAD_OK && vad_median(out.data(), N, 17, out.data()) == VAD_OK;
     CHECK(all_ok);
     CHECK(allocations::count() == before && allocations::works());
-    std::printf("chain of 5 steps + alert + calibrator: %.2f us a frame\n", us);
+    std::printf("ring + chain of 5 steps + alert + calibrator: %.2f us a frame, %ld allocations\n", us, allocations::count() - before);
+    vad_ring_free(ring);
     vad_chain_free(chain);
     vad_alert_free(alert);
     vad_calibrator_free(learner);

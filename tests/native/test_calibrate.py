@@ -322,7 +322,7 @@ def test_the_bytes_are_the_same_on_every_machine() -> None:
     answers = [calibrator.threshold(1e-6), calibrator.tail(24.0), calibrator.quantile(0.123)]
     assert [answer.hex() for answer in answers] == [
         "0x1.98933c1bf798ap+4",
-        "0x0.0p+0",
+        "0x1.ff263abbb73a4p-9",
         "0x1.f71f676d03452p+1",
     ]
 

@@ -211,7 +211,7 @@ def test_frames_one_by_one_or_together_give_the_same_bits(
 def test_the_runtimes_chain_to_the_last_bit(
     median: float, scale: float, half_life: float, weight: float, x: np.ndarray
 ) -> None:
-    """Against ``vadfast.runtime.score``, the present chain of a camera, streaming and as an array."""
+    """Of the plain Python chain, which was the runtime's own; and the runtime passes on what it is told, frame by frame and as a table."""
     spec = (
         manifest.Component(name="psnr", unit="dB", high_is="normal"),
         manifest.Component(name="distance", unit="1", high_is="abnormal"),
@@ -228,13 +228,12 @@ def test_the_runtimes_chain_to_the_last_bit(
         source="made", n_frames=1, components=known, score_quantiles={}
     )
     smooth = ExponentialMean(half_life)
-    ours = Chain(
-        2,
-        [
-            Branch(1, [RobustZ(0.25, 3.0), smooth], weight, 1.0),
-            Branch(0, [RobustZ(-median, scale), smooth], 1.0, -1.0),
-        ],
-    ).push(x)
+    branches = [
+        Branch(1, [RobustZ(0.25, 3.0), smooth], weight, 1.0),
+        Branch(0, [RobustZ(-median, scale), smooth], 1.0, -1.0),
+    ]
+    ours = Chain(2, branches).push(x)
+    assert ours.tolist() == reference.chain(branches, x).tolist()
     state = ChainState(rule, spec, calibration)
     assert ours.tolist() == [state.push(row) for row in x]
     assert ours.tolist() == run_chain(rule, spec, x, calibration).tolist()

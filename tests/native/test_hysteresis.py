@@ -36,9 +36,10 @@ def rules(draw: st.DrawFn) -> dict[str, float | int]:
 @given(rules(), SCORES)
 @settings(max_examples=200, deadline=None)
 def test_the_runtimes_alert_event_for_event(rule: dict[str, float], scores: list[float]) -> None:
-    """Without a cap and a rest it is ``vadfast.runtime.alert``, also at the end of the film."""
+    """Without a cap and a rest it is the plain Python alert, and what the runtime reports, also at the end of the film."""
     ours, theirs = Alert(**rule), RuntimeAlert(AlertRule(**rule))
     found = ours.push(np.array(scores), np.arange(len(scores)))
+    assert found == reference.Alert(**rule).push(np.array(scores), np.arange(len(scores)))
     wanted = [theirs.push(score, i, i * 1e-9) for i, score in enumerate(scores)]
     assert [(e.kind, e.index, e.peak) for e in found] == [
         (e.kind, e.frame, e.peak) for e in wanted if e
