@@ -22,7 +22,8 @@ struct Strip {
     int32_t first;             // its first column
     int32_t n_wide;            // of how many eight bytes can be read where six are meant
     int64_t at[STRIP];         // where, in bytes from the start of a row, the left sample of each begins; the right one follows it
-    int16_t weight[LANES];     // of the right one
+    uint8_t is_right[LANES];   // 255, where the right one has more weight
+    int16_t step[LANES];       // -32 times the weight of the lesser one
     int16_t levels[2][LANES];  // two source rows, blended across; units of 1/128
     int32_t row[2];            // which rows these are, -1: none
 };
@@ -139,24 +140,28 @@ void repeat(const Resize & p, int32_t y, const Strip & strip, Samples & samples)
 
 // ------------------------------------------------------------------------------------------------ blending
 
-// Between left and right sample, each lane by its own weight.
+// vad::across in 16 bits: from the nearer sample towards the farther one, whose weight is 1024 at most. The step from one to the other,
+// times 128, and that weight, times -32, are int16 both, and 16 bits further down in their product is what is missing.
+VAD_INLINE int16_t from_nearer(uint8_t near, uint8_t far, int16_t step) {
+    const int16_t apart = int16_t((near - far) * 128);
+    return int16_t(near * 128 + int16_t((int32_t(apart) * step) >> 16));
+}
+
 VAD_SIMD void blend_columns(const Samples & samples, const Strip & strip, int16_t * levels) {
     const auto * left  = reinterpret_cast<const uint8_t *>(samples.left);
     const auto * right = reinterpret_cast<const uint8_t *>(samples.right);
     for (int32_t lane = 0; lane < 4 * strip.n; lane++) {
-        levels[lane] = vad::blend(vad::level_of(left[lane]), vad::level_of(right[lane]), strip.weight[lane]);
+        const uint8_t exchanged = (left[lane] ^ right[lane]) & strip.is_right[lane];
+        levels[lane]            = from_nearer(left[lane] ^ exchanged, right[lane] ^ exchanged, strip.step[lane]);
     }
 }
 
 // Between two rows, all lanes by the same weight, and rounded to n pixels.
-VAD_SIMD void blend_rows(const int16_t * low, const int16_t * high, int16_t weight, int32_t n, uint32_t * pixels) {
-    int16_t levels[LANES];
-    auto *  samples = reinterpret_cast<uint8_t *>(pixels);
+VAD_SIMD void blend_rows(const int16_t * low, const int16_t * high, int32_t weight, int32_t n, uint32_t * pixels) {
+    auto *        samples    = reinterpret_cast<uint8_t *>(pixels);
+    const int16_t low_weight = int16_t(vad::ONE - weight), high_weight = int16_t(weight);
     for (int32_t lane = 0; lane < 4 * n; lane++) {
-        levels[lane] = vad::blend(low[lane], high[lane], weight);
-    }
-    for (int32_t lane = 0; lane < 4 * n; lane++) {
-        samples[lane] = vad::sample_of(levels[lane]);
+        samples[lane] = vad::down(low[lane], high[lane], low_weight, high_weight);
     }
 }
 
@@ -197,10 +202,10 @@ void resize_strip(const Resize & p, Strip & strip) {
     for (int32_t y = 0; y < p.out_height; y++) {
         const vad::Tap tap = vad::tap_of(y, p.height, p.out_height);
         // A row without weight is not read: half of the work where a picture shrinks by an odd whole number.
-        const int32_t   high        = tap.weight == 0 ? tap.low : tap.low + 1;
+        const int32_t   high        = tap.weight == 0 ? tap.low : tap.high;
         const int16_t * low_levels  = levels_of(p, tap.low, high, strip);
         const int16_t * high_levels = levels_of(p, high, tap.low, strip);
-        blend_rows(low_levels, high_levels, int16_t(tap.weight), strip.n, pixels);
+        blend_rows(low_levels, high_levels, tap.weight, strip.n, pixels);
         if (p.format == VAD_FORMAT_BGR) {
             turn_round(pixels, strip.n);
         }
@@ -215,10 +220,11 @@ Strip strip_of(const Resize & p, int32_t first) {
     strip.n      = std::min(STRIP, p.out_width - first);
     strip.n_wide = 0;
     for (int32_t i = 0; i < strip.n; i++) {
-        const vad::Tap tap = vad::tap_of(first + i, p.width, p.out_width);
+        const vad::Tap tap = vad::column_tap_of(first + i, p.width, p.out_width);
         strip.at[i]        = step * tap.low;
         strip.n_wide += strip.at[i] + 8 <= step * p.width;
-        std::fill_n(strip.weight + 4 * i, 4, int16_t(tap.weight));
+        std::fill_n(strip.is_right + 4 * i, 4, uint8_t(tap.weight > vad::ONE / 2 ? 255 : 0));
+        std::fill_n(strip.step + 4 * i, 4, int16_t(-32 * std::min(tap.weight, vad::ONE - tap.weight)));
     }
     std::fill_n(strip.row, 2, -1);
     return strip;

@@ -46,21 +46,19 @@ __device__ uint32_t pixel_at(const Resize & p, int32_t x, int32_t y) {
 }
 
 // Channel `shift` / 8 of two pixels of a row, blended.
-__device__ int16_t across(uint32_t left, uint32_t right, int shift, int16_t weight) {
-    return vad::blend(vad::level_of(uint8_t(left >> shift)), vad::level_of(uint8_t(right >> shift)), weight);
+__device__ int16_t across(uint32_t left, uint32_t right, int shift, const Tap & tap) {
+    return vad::across(uint8_t(left >> shift), uint8_t(right >> shift), tap.weight);
 }
 
-__device__ void write_pixel(const Resize & p, Tap column, Tap row, uint8_t * out) {
-    // What has no weight is not read: the last row and column have no next one.
-    const int32_t  right = column.low + (column.weight != 0), below = row.low + (row.weight != 0);
+__device__ void write_pixel(const Resize & p, const Tap & column, const Tap & row, uint8_t * out) {
+    const int32_t  right        = min(column.high, p.width - 1);  // of one column there is no next
     const uint32_t corner[2][2] = {{pixel_at(p, column.low, row.low), pixel_at(p, right, row.low)},
-                                   {pixel_at(p, column.low, below), pixel_at(p, right, below)}};
-    const int16_t  wx = int16_t(column.weight), wy = int16_t(row.weight);
+                                   {pixel_at(p, column.low, row.high), pixel_at(p, right, row.high)}};
 #pragma unroll
     for (int channel = 0; channel < 3; channel++) {
-        const int16_t low  = across(corner[0][0], corner[0][1], 8 * channel, wx);
-        const int16_t high = across(corner[1][0], corner[1][1], 8 * channel, wx);
-        out[channel]       = vad::sample_of(vad::blend(low, high, wy));
+        const int16_t low  = across(corner[0][0], corner[0][1], 8 * channel, column);
+        const int16_t high = across(corner[1][0], corner[1][1], 8 * channel, column);
+        out[channel]       = vad::down(low, high, int16_t(vad::ONE - row.weight), int16_t(row.weight));
     }
 }
 
@@ -70,7 +68,7 @@ __global__ void __launch_bounds__(TILE_WIDTH * THREAD_ROWS) preprocess_kernel(co
 
     const int64_t x = int64_t(blockIdx.x) * TILE_WIDTH + threadIdx.x;
     if (threadIdx.y == 0 && x < p.out_width) {
-        columns[threadIdx.x] = vad::tap_of(int32_t(x), p.width, p.out_width);
+        columns[threadIdx.x] = vad::column_tap_of(int32_t(x), p.width, p.out_width);
     }
     // An image may have more tiles below each other than a grid has blocks.
     for (int64_t first = int64_t(blockIdx.y) * TILE_HEIGHT; first < p.out_height; first += int64_t(gridDim.y) * TILE_HEIGHT) {

@@ -3,6 +3,7 @@
 
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 
 #include <vadfast/frame.h>
@@ -39,27 +40,33 @@ Resize resize_of(const vad_picture & picture, const vad_image & image);
 
 // ------------------------------------------------------------------------------------------------ where
 
-// An output row or column is samples `low` and low + 1, the second with weight / 2^15.
+// Weights are in units of 1/2048 and centres are float32: the numbers of cv2.resize, and its bits.
+constexpr int32_t ONE = 2048;
+
+// An output row or column is `weight` of sample `high`, the rest of sample `low`.
 struct Tap {
     int32_t low;
+    int32_t high;
     int32_t weight;
 };
 
-constexpr int32_t MAX_WEIGHT = 32767;  // 1, as near as 16 bits come: what that costs, 1/128 of a level, is rounded away at the end
-
-// The centre of output i lies at (i + 1/2) n_in / n_out - 1/2: here as a fraction over 2 n_out, exact for every int32.
+// The centre of output i lies at (i + 1/2) n_in / n_out - 1/2; beyond the borders both samples are the outermost.
 VAD_BOTH Tap tap_of(int32_t i, int32_t n_in, int32_t n_out) {
-    const int64_t whole  = 2 * int64_t(n_out);
-    const int64_t centre = (2 * int64_t(i) + 1) * n_in - n_out;
-    if (centre <= 0 || n_in == 1) {
-        return {0, 0};
+    const double  scale  = 1.0 / (double(n_out) / n_in);
+    const float   centre = float((i + 0.5) * scale - 0.5);
+    const float   low    = floorf(centre);
+    const int64_t first = int64_t(low), last = n_in - 1;
+    const auto    inside = [&](int64_t at) { return int32_t(at < 0 ? 0 : at > last ? last : at); };
+    return {inside(first), inside(first + 1), int32_t(rintf((centre - low) * ONE))};
+}
+
+// Of a column: its samples are neighbours, so that both can be read in one go, and the outermost has all the weight beyond a border.
+VAD_BOTH Tap column_tap_of(int32_t i, int32_t n_in, int32_t n_out) {
+    const Tap tap = tap_of(i, n_in, n_out);
+    if (tap.low != tap.high) {
+        return tap;
     }
-    const int64_t low = centre / whole;
-    if (low > n_in - 2) {
-        return {n_in - 2, MAX_WEIGHT};  // low + 1 is there for every tap, so that both can be read in one go
-    }
-    const int64_t weight = ((centre - low * whole) * 32768 + n_out) / whole;
-    return {int32_t(low), int32_t(weight < MAX_WEIGHT ? weight : MAX_WEIGHT)};
+    return tap.low == 0 ? Tap{0, 1, 0} : Tap{tap.low - 1, tap.low, ONE};
 }
 
 // ------------------------------------------------------------------------------------------------ which colour
@@ -85,22 +92,15 @@ VAD_BOTH uint32_t pixel_of_yuv(int32_t y, int32_t u, int32_t v) {
 
 // ------------------------------------------------------------------------------------------------ how much of each
 
-// Levels are carried in units of 1/128: every intermediate is then an int16, and a vector holds as many as can be.
-constexpr int32_t LEVEL_BITS = 7;
-
-VAD_BOTH int16_t level_of(uint8_t sample) {
-    return int16_t(sample << LEVEL_BITS);
+// What is blended across is in units of 1/128: an int16, of which a vector holds as many as can be.
+VAD_BOTH int16_t across(uint8_t low, uint8_t high, int32_t weight) {
+    return int16_t((low * (ONE - weight) + high * weight) >> 4);
 }
 
-VAD_BOTH uint8_t sample_of(int16_t level) {
-    return uint8_t((level + (1 << (LEVEL_BITS - 1))) >> LEVEL_BITS);
-}
-
-// low + (high - low) weight / 2^15, rounded as pmulhrsw does: compilers find that instruction in what is written here, where the result
-// is stored as 16 bits.
-VAD_BOTH int16_t blend(int16_t low, int16_t high, int16_t weight) {
-    const int16_t step = int16_t(high - low);
-    return int16_t(low + int16_t((((int32_t(step) * weight) >> 14) + 1) >> 1));
+// The upper half of a product is one instruction; each is cut to a quarter of a level before they are added and rounded.
+VAD_BOTH uint8_t down(int16_t low, int16_t high, int16_t low_weight, int16_t high_weight) {
+    const int16_t a = int16_t((int32_t(low) * low_weight) >> 16), b = int16_t((int32_t(high) * high_weight) >> 16);
+    return uint8_t(int16_t(a + b + 2) >> 2);
 }
 
 }  // namespace vad

@@ -135,7 +135,7 @@ void test_sizes() {
         worst = std::max(worst, error_of(picture, random_int(1, most), random_int(1, 40)));
     }
     std::printf("preprocess: worst error %.4f levels\n", worst);
-    CHECK(worst < 0.55);  // half a level is the rounding of any integer; the rest is what 15 bits of weight and 7 of level cost
+    CHECK(worst < 1.1);  // half a level is the rounding of any integer; the rest is what OpenCV cuts off: two quarters, and 11 bits of weight
 }
 
 void test_same_size_is_a_conversion() {

@@ -1,6 +1,7 @@
-"""``_C.preprocess`` against OpenCV: every format, size and crop within one grey level, colours bit for bit, every refusal without a trace."""
+"""``_C.preprocess`` against OpenCV, bit for bit: every format, size and crop; every refusal without a trace."""
 
 import doctest
+import platform
 from typing import Any
 
 import numpy as np
@@ -43,17 +44,21 @@ def _planes(picture: np.ndarray, format: str) -> tuple[np.ndarray, ...]:
     return tuple(np.pad(plane, ((0, 0), (0, 5)))[:, : plane.shape[1]] for plane in planes)
 
 
-def _assert_within_a_level(found: np.ndarray, wanted: np.ndarray) -> None:
+# The bits of OpenCV where its own code resizes; elsewhere a vendor's code in it may round otherwise.
+TOLERANCE = 0 if platform.machine() == "x86_64" else 1
+
+
+def _assert_opencvs(found: np.ndarray, wanted: np.ndarray) -> None:
     assert found.shape == wanted.shape
-    assert np.abs(found.astype(int) - wanted.astype(int)).max() <= 1
+    assert np.abs(found.astype(int) - wanted.astype(int)).max() <= TOLERANCE
 
 
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize(("size", "to"), SIZES)
-def test_within_a_level_of_opencv(format: str, size: tuple[int, int], to: tuple[int, int]) -> None:
+def test_the_bits_of_opencv(format: str, size: tuple[int, int], to: tuple[int, int]) -> None:
     picture = _picture(format, *size)
     found = preprocess(picture, format=format, size=to)
-    _assert_within_a_level(found, reference(picture, format=format, size=to))
+    _assert_opencvs(found, reference(picture, format=format, size=to))
 
 
 @settings(max_examples=300, deadline=None)
@@ -84,7 +89,7 @@ def test_any_size_crop_and_pitch(data: st.DataObject, format: str, to: tuple[int
     canvas = np.full((to[0] + 2, to[1] + 2, 3), 77, np.uint8)
     out = canvas[1:-1, 1:-1]
     assert preprocess(given_as, format=format, crop=crop, out=out) is out
-    _assert_within_a_level(out, wanted)
+    _assert_opencvs(out, wanted)
     out[...] = 77
     assert (canvas == 77).all()  # nothing was written beside it
 
@@ -197,7 +202,7 @@ def test_any_crop_is_refused_or_right(format: str, crop: tuple[int, int, int, in
     inside = x >= 0 and y >= 0 and w >= 1 and h >= 1 and x + w <= 8 and y + h <= 6
     if inside and (format not in YUV or not any(side % 2 for side in crop)):
         found = preprocess(picture, format=format, size=(5, 5), crop=crop)
-        _assert_within_a_level(found, reference(picture, format=format, size=(5, 5), crop=crop))
+        _assert_opencvs(found, reference(picture, format=format, size=(5, 5), crop=crop))
     else:
         with pytest.raises(ValueError, match="crop"):
             preprocess(picture, format=format, size=(5, 5), crop=crop)

@@ -42,7 +42,7 @@ typedef struct {
 
 /*
  * Resizes pictures[i] into images[i], i < n: bilinear with pixel centres at (i + 1/2) * in / out - 1/2 and borders repeated, which is
- * cv2.resize(INTER_LINEAR) after cv2.cvtColor, within one grey level.
+ * cv2.resize(INTER_LINEAR) after cv2.cvtColor, bit for bit: models are trained with it.
  */
 VAD_API vad_status vad_preprocess(const vad_picture * pictures, const vad_image * images, int32_t n);
 

@@ -12,9 +12,9 @@ Every sample is converted, rounded and clamped before it is blended. YUV is BT.6
     G = 1.164 (Y - 16) - 0.813 (V - 128) - 0.391 (U - 128)
     B = 1.164 (Y - 16) + 2.018 (U - 128)
 
-Source: OpenCV, ``cv2.cvtColor`` of the whole picture and then ``cv2.resize(..., INTER_LINEAR)``, which models are trained with. The
-colours are its bits (coefficients in units of 2^-20); a resized value differs by at most one grey level, for weights here have 15 bits
-where OpenCV's have 11.
+Source: OpenCV, ``cv2.cvtColor`` of the whole picture and then ``cv2.resize(..., INTER_LINEAR)``, which models are trained with, and its
+bits: coefficients of colours are in units of 2^-20, weights in units of 2^-11, and both rows' parts are cut to a quarter of a level
+before they are added and rounded.
 
 Shapes (uint8; a row may begin anywhere, within a row there are no gaps)
 
