@@ -1,13 +1,14 @@
 """Executes score chains: raw components in, one anomaly score per frame out, high = abnormal.
 
-The array form feeds the streaming form frame by frame wherever a step is causal, so a table and a
-camera compute the same bits.
+Both forms run the steps of the native core (csrc/core/chain_video.cpp, chain_live.cpp), so a table and a camera compute the same
+bits.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+from vadfast_kernels.score_chain import native
 
 from vadfast.errors import UsageError
 from vadfast.runtime.manifest import (
@@ -57,70 +58,31 @@ class ChainState:
     ) -> None:
         """Raises UsageError for a chain that is not causal or lacks its calibration."""
         self._n_components = len(spec)
-        self._columns = [
-            (
+        branches = [
+            native.Branch(
                 column,
-                _sign(spec[column]),
+                [_causal(step, spec[column], calibration) for step in chain.steps],
                 weight,
-                [_stepper(s, spec[column], calibration) for s in chain.steps],
+                _sign(spec[column]),
             )
             for column, weight in _weighted(chain, spec)
         ]
+        self._chain = native.Chain(len(spec), branches)
 
     def push(self, components: npt.ArrayLike) -> float:
         """Returns the score of the next frame from its ``components`` [K]."""
         x = np.asarray(components, dtype=np.float64)
         if x.shape != (self._n_components,):
             raise ValueError(f"components must be [{self._n_components}], got {list(x.shape)}")
-        score = 0.0
-        for column, sign, weight, steppers in self._columns:
-            y = sign * float(x[column])
-            for stepper in steppers:
-                y = stepper.push(y)
-            score += weight * y
-        return score
+        return float(self._chain.push(x[None])[0])
 
 
-class _Standardise:
-    def __init__(self, component: Component, calibration: Calibration | None) -> None:
-        if calibration is None:
-            raise UsageError(
-                f"robust_z: component {component.name!r} needs a calibration on normal video, got "
-                "none; "
-                "use the bundle, or calibrate first"
-            )
-        if component.name not in calibration.components:
-            raise UsageError(
-                f"robust_z: the calibration must hold component {component.name!r}, it holds "
-                f"{', '.join(calibration.components) or 'none'}; compile the run again"
-            )
-        statistics = calibration.components[component.name]
-        # The statistics are in the component's own unit; the signal's sign is turned already.
-        self._median = _sign(component) * statistics.median
-        self._scale = statistics.scale
-
-    def push(self, x: float) -> float:
-        return (x - self._median) / self._scale
-
-
-class _Smooth:
-    def __init__(self, step: ExponentialMean) -> None:
-        self._gain = 1.0 - 2.0 ** (-1.0 / step.half_life_frames)
-        self._mean: float | None = None
-
-    def push(self, x: float) -> float:
-        self._mean = x if self._mean is None else self._mean + (x - self._mean) * self._gain
-        return self._mean
-
-
-def _stepper(
-    step: Step, component: Component, calibration: Calibration | None
-) -> _Standardise | _Smooth:
+def _causal(step: Step, component: Component, calibration: Calibration | None) -> native.Step:
     match step:
         case RobustZ():
-            return _Standardise(component, calibration)
-        case ExponentialMean():
-            return _Smooth(step)
+            return _robust_z(component, calibration)
+        case ExponentialMean(half_life_frames=half_life):
+            return native.ExponentialMean(half_life)
         case MinMax():
             raise UsageError(
                 "chain: a causal chain must hold robust_z and exponential_mean only, got minmax, "
@@ -129,21 +91,27 @@ def _stepper(
             )
 
 
+def _robust_z(component: Component, calibration: Calibration | None) -> native.RobustZ:
+    if calibration is None:
+        raise UsageError(
+            f"robust_z: component {component.name!r} needs a calibration on normal video, got none; "
+            "use the bundle, or calibrate first"
+        )
+    if component.name not in calibration.components:
+        raise UsageError(
+            f"robust_z: the calibration must hold component {component.name!r}, it holds "
+            f"{', '.join(calibration.components) or 'none'}; compile the run again"
+        )
+    statistics = calibration.components[component.name]
+    # The statistics are in the component's own unit; the signal's sign is turned already.
+    return native.RobustZ(_sign(component) * statistics.median, statistics.scale)
+
+
 def _run_step(step: Step, x: Array, component: Component, calibration: Calibration | None) -> Array:
     if isinstance(step, MinMax):
-        return _minmax(x)
-    stepper = _stepper(step, component, calibration)
-    return np.fromiter((stepper.push(value) for value in x.tolist()), np.float64, len(x))
-
-
-def _minmax(x: Array) -> Array:
-    if len(x) == 0:
-        return x
-    low, high = x.min(), x.max()
-    if low == high:
-        return np.zeros_like(x)
-    result: Array = (x - low) / (high - low)
-    return result
+        return native.minmax(x)
+    chain = native.Chain(1, [native.Branch(0, [_causal(step, component, calibration)])])
+    return chain.push(x[:, None])
 
 
 def _weighted(chain: Chain, spec: Sequence[Component]) -> list[tuple[int, float]]:
