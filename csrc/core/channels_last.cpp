@@ -12,6 +12,7 @@ namespace {
 
 constexpr int SIDE = 8;
 constexpr int LINE = 2 * SIDE;  // positions in 64 bytes
+constexpr int BLOCK = 1 << 18;  // elements that are worth a thread
 
 typedef float   Vector __attribute__((vector_size(4 * SIDE)));
 typedef int32_t Order __attribute__((vector_size(4 * SIDE)));
@@ -70,13 +71,10 @@ vad_status vad_channels_last(const float * x, int32_t n, int32_t channels, int64
         return vad::fail(VAD_E_ARGUMENT, "vad_channels_last: sizes must be at least 1 and n_threads at most %d, got n %d, channels %d, positions %lld, n_threads %d",
                          vad::MAX_THREADS, n, channels, static_cast<long long>(positions), n_threads);
     }
-    vad::parallel(n_threads, n * positions, [&](int64_t begin, int64_t end) {
-        while (begin < end) {
-            const int64_t image = begin / positions, first = begin % positions, last = std::min(positions, first + end - begin);
-            const int64_t at = image * positions * channels;
-            turn_positions(x + at, channels, positions, first, last, out + at);
-            begin += last - first;
-        }
+    const int64_t step = std::max<int64_t>(LINE, BLOCK / channels / LINE * LINE), n_steps = (positions + step - 1) / step;
+    vad::parallel(n_threads, n * n_steps, [&](int32_t, int64_t i) {
+        const int64_t at = i / n_steps * positions * channels, first = i % n_steps * step;
+        turn_positions(x + at, channels, positions, first, std::min(positions, first + step), out + at);
     });
     return VAD_OK;
 }

@@ -220,22 +220,16 @@ Line line_of(const vad_images & images, int64_t image, int64_t row, int64_t colu
     return {images.data + image * images.stride[0] + row * images.stride[1] + column * images.stride[2], images.stride[step]};
 }
 
-VAD_SIMD void attend_rows(const vad_criss_cross_input & in, float * y, float * state, const Scratch & memory, int64_t begin, int64_t end) {
-    const int64_t h = in.height, w = in.width;
-    for (int64_t i = begin; i < end; i++) {
-        const int64_t image = i / h, row = i % h;
-        const Target  target{y + i * w * in.c, in.c, state + i * w * 2, 2};
-        attend<false>(line_of(in.q, image, row, 0, 2), line_of(in.k, image, row, 0, 2), line_of(in.v, image, row, 0, 2), w, in.d, in.c, target, memory);
-    }
+VAD_SIMD void attend_row(const vad_criss_cross_input & in, float * y, float * state, const Scratch & memory, int64_t i) {
+    const int64_t h = in.height, w = in.width, image = i / h, row = i % h;
+    const Target  target{y + i * w * in.c, in.c, state + i * w * 2, 2};
+    attend<false>(line_of(in.q, image, row, 0, 2), line_of(in.k, image, row, 0, 2), line_of(in.v, image, row, 0, 2), w, in.d, in.c, target, memory);
 }
 
-VAD_SIMD void attend_columns(const vad_criss_cross_input & in, float * y, float * state, const Scratch & memory, int64_t begin, int64_t end) {
-    const int64_t h = in.height, w = in.width;
-    for (int64_t i = begin; i < end; i++) {
-        const int64_t image = i / w, column = i % w, at = image * h * w + column;
-        const Target  target{y + at * in.c, w * in.c, state + at * 2, w * 2};
-        attend<true>(line_of(in.q, image, 0, column, 1), line_of(in.k, image, 0, column, 1), line_of(in.v, image, 0, column, 1), h, in.d, in.c, target, memory);
-    }
+VAD_SIMD void attend_column(const vad_criss_cross_input & in, float * y, float * state, const Scratch & memory, int64_t i) {
+    const int64_t h = in.height, w = in.width, image = i / w, column = i % w, at = image * h * w + column;
+    const Target  target{y + at * in.c, w * in.c, state + at * 2, w * 2};
+    attend<true>(line_of(in.q, image, 0, column, 1), line_of(in.k, image, 0, column, 1), line_of(in.v, image, 0, column, 1), h, in.d, in.c, target, memory);
 }
 
 bool is_product_small(int64_t a, int64_t b) {
@@ -271,15 +265,13 @@ vad_status vad_criss_cross(const vad_criss_cross_input * input, float * y, float
     if (reinterpret_cast<uintptr_t>(scratch) % 64 != 0) {
         return vad::fail(VAD_E_ARGUMENT, "vad_criss_cross: scratch must be aligned to 64 bytes, got %p", static_cast<void *>(scratch));
     }
-    const auto pass = [&](auto work, int64_t n_lines) {
-        vad::parallel(n_threads, n_threads, [&](int64_t begin, int64_t end) {
-            for (int64_t i = begin; i < end; i++) {
-                const Scratch memory(scratch + i * (size / n_threads), std::max(in.height, in.width), in.d, in.c);
-                work(in, y, state, memory, i * n_lines / n_threads, (i + 1) * n_lines / n_threads);
-            }
+    const auto pass = [&](auto attend_line, int64_t n_lines) {
+        vad::parallel(n_threads, n_lines, [&](int32_t thread, int64_t i) {
+            const Scratch memory(scratch + thread * (size / n_threads), std::max(in.height, in.width), in.d, in.c);
+            attend_line(in, y, state, memory, i);
         });
     };
-    pass(attend_rows, int64_t(in.n) * in.height);
-    pass(attend_columns, int64_t(in.n) * in.width);
+    pass(attend_row, int64_t(in.n) * in.height);
+    pass(attend_column, int64_t(in.n) * in.width);
     return VAD_OK;
 }

@@ -5,7 +5,6 @@
 // work for grids of any size is a part of 1 / ROWS. Rows are added together only within one cell of every grid.
 
 #include <algorithm>
-#include <atomic>
 #include <cstdint>
 
 #include "error.h"
@@ -287,13 +286,9 @@ vad_status vad_frame_score(const vad_frame_pair * pair, const vad_frame_scores *
     } else if (is_pixels(p, p.b)) {
         layout = Layout::pixels;
     }
-    // Frames are handed out one by one, so that a thread whose core has other work takes fewer: none waits for it.
-    std::atomic<int64_t> next{0};
-    vad::parallel(n_threads, std::min(n_threads, p.n), [&](int64_t, int64_t) {
+    vad::parallel(n_threads, p.n, [&](int32_t, int64_t frame) {
         Room room;
-        for (int64_t frame = next++; frame < p.n; frame = next++) {
-            score_frame(p, *scores, layout, frame, room);
-        }
+        score_frame(p, *scores, layout, frame, room);
     });
     return VAD_OK;
 }

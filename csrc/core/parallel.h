@@ -1,41 +1,43 @@
-// Work on slices of a range by several threads, each slice known before it starts.
+// Work handed out item by item to several threads: none waits for one whose core is busy with something else.
 //
-// Threads are made anew, about 20 us each: nothing for thousands of frames, and one camera's frame is asked for with n_threads = 1,
-// which makes none and allocates nothing.
+// Threads are made anew, about 20 us each: little for what is asked to be done by several, and one camera's frame is asked for with
+// n_threads = 1, which makes none and allocates nothing.
 
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <system_error>
 #include <thread>
-
-#include "error.h"
 
 namespace vad {
 
 constexpr int32_t MAX_THREADS = 256;
 
-// Calls work(begin, end) on n_threads slices of [0, n), one of them in this thread. Where the machine has no thread left the slices
-// that have none are done in this one.
+// Calls work(thread, i) for every i in [0, n), each once; `thread` is below n_threads, and no two calls at a time have the same. Which
+// thread has which item differs from run to run: a result must not depend on it. Where the machine has no thread left, fewer do it all.
 template <typename Work>
 void parallel(int32_t n_threads, int64_t n, const Work & work) {
-    const int64_t n_slices = std::min<int64_t>(std::clamp(n_threads, 1, MAX_THREADS), n);
-    std::thread threads[MAX_THREADS];
-    auto slice = [&](int64_t i) { work(i * n / n_slices, (i + 1) * n / n_slices); };
-    for (int64_t i = 1; i < n_slices; i++) {
+    std::atomic<int64_t> next{0};
+    const auto           take = [&](int32_t thread) {
+        for (int64_t i = next++; i < n; i = next++) {
+            work(thread, i);
+        }
+    };
+    std::thread   others[MAX_THREADS];
+    const int32_t n_others = int32_t(std::clamp<int64_t>(n, 1, std::clamp(n_threads, 1, MAX_THREADS))) - 1;
+    for (int32_t i = 0; i < n_others; i++) {
         try {
-            threads[i] = std::thread(slice, i);
+            others[i] = std::thread(take, i + 1);
         } catch (const std::system_error &) {
-            slice(i);
+            break;
         }
     }
-    if (n_slices > 0) {
-        slice(0);
-    }
-    for (std::thread & thread : threads) {
-        if (thread.joinable()) {
-            thread.join();
+    take(0);
+    for (std::thread & other : others) {
+        if (other.joinable()) {
+            other.join();
         }
     }
 }
