@@ -33,6 +33,7 @@ Call = Callable[[Array], Array]
 N, N_CAMERA = 1_000_000, 2_000
 WARM = 64  # frames until every window of the live chain is full
 MEDIAN_Z, SCALE_Z, HALF_LIFE = 0.2, 1.7, 8.0
+BRANCH = Branch(0, (RobustZ(MEDIAN_Z, SCALE_Z), ExponentialMean(HALF_LIFE), Savgol(), Median()))
 
 
 def _scores() -> Array:
@@ -61,8 +62,7 @@ def _live_by_scipy(x: Array) -> Array:
 
 
 def _chain() -> Chain:
-    steps = [RobustZ(MEDIAN_Z, SCALE_Z), ExponentialMean(HALF_LIFE), Savgol(), Median()]
-    return Chain(1, [Branch(0, steps)])
+    return Chain(1, [BRANCH])
 
 
 def _live_by_us(x: Array) -> Array:
@@ -91,10 +91,9 @@ def _camera_by_us(x: Array) -> Any:
 
 def _camera_by_python(x: Array) -> Any:
     # The frames themselves are in a list, which costs less than the rings that people write by np.roll.
-    window: list[Array] = []
+    window: list[npt.NDArray[np.uint8]] = []
     picture = np.zeros((SIDE, SIDE, 3), np.uint8)
-    steps = [RobustZ(MEDIAN_Z, SCALE_Z), ExponentialMean(HALF_LIFE), Savgol(), Median()]
-    scores = reference.chain([Branch(0, steps)], x.reshape(-1, 1))
+    scores = reference.chain([BRANCH], x.reshape(-1, 1))
     alert = reference.Alert(**RULE)
 
     def frame(i: int) -> list[Event]:
@@ -121,7 +120,7 @@ def _working(call: Call) -> Callable[[int], Any]:
 def _open(by_scipy: Call, by_us: Call, *, first: int = 0, roundings: float = 1e3) -> Field:
     x = _scores()
     wanted = by_scipy(x)
-    bound = roundings * np.finfo(np.float64).eps * float(np.abs(wanted).max())
+    bound = roundings * 2.0**-52 * float(np.abs(wanted).max())
 
     def check(_: str, result: Array) -> Check:
         return Check(float(np.abs(result - wanted)[first:].max()), bound, "of the score")
@@ -203,9 +202,12 @@ def test_camera(stack: ExitStack) -> Field:
     """From Python; csrc/tests/watch_test.cpp prints what the same way takes in C++."""
     x = np.cumsum(np.random.default_rng(1).normal(size=100 if is_tiny() else N_CAMERA)) / 10
     wanted = _camera_by_python(x)
-    forms = {"python": _camera_by_python, "vadfast": _camera_by_us}
 
     def check(_: str, result: Any) -> Check:
         return Check(float(result != wanted), 0, "lists of events")
 
-    return Field({n: Provider(lambda _, f=f: f(x), dtype="fp64") for n, f in forms.items()}, check)
+    providers = {
+        "python": Provider(lambda _: _camera_by_python(x), dtype="fp64"),
+        "vadfast": Provider(lambda _: _camera_by_us(x), dtype="fp64"),
+    }
+    return Field(providers, check)

@@ -133,7 +133,7 @@ bool vad::make_step(const vad_step & rule, Step & step) {
         return true;
     }
     step.length = rule.kind == VAD_STEP_GAUSSIAN ? rule.length / 2 + 1 : rule.length;
-    step.window.reset(new (std::nothrow) double[step.length - 1 + CHAIN_BLOCK + LANES]());
+    step.window.reset(new (std::nothrow) double[step.length - 1 + CHAIN_BLOCK + MARGIN]());
     step.weights.reset(new (std::nothrow) double[step.length]());
     if (step.window == nullptr || step.weights == nullptr) {
         return false;

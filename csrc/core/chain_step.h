@@ -17,7 +17,7 @@ struct Step {
     bool                      started;
     int32_t                   length;   // of the window of a sliding step, else 0
     int32_t                   n_seen;   // of the length - 1 values before a block
-    std::unique_ptr<double[]> window;   // [length - 1 + CHAIN_BLOCK + LANES]: those values, the block, and what slide_median may touch
+    std::unique_ptr<double[]> window;   // [length - 1 + CHAIN_BLOCK + MARGIN]: those values, the block, and what slide_median may touch
     std::unique_ptr<double[]> weights;  // [length], oldest first
 };
 

@@ -94,7 +94,7 @@ void slide_blocks(const double * x, int64_t n, int32_t length, double * out, con
         return;
     }
     const int32_t half                                         = length / 2;
-    double        values[BLOCK + vad::MAX_LENGTH + vad::LANES] = {};
+    double        values[BLOCK + vad::MAX_LENGTH + vad::MARGIN] = {};
     const double  last                                         = x[n - 1];
     const auto    read                                         = [&](int64_t first, int64_t count, double * to) {
         const int64_t inside = std::clamp<int64_t>(n - first, 0, count);

@@ -1,4 +1,4 @@
-// Two ways to slide a sorted window, both exact, so that which one runs shows in the time only.
+// Two ways to slide a sorted window, both exact as is median_network.h, so that which one runs shows in the time only.
 //
 // A short window: LANES windows walk through LANES stretches of the values side by side, each sorted. To drop a value, everything above
 // it moves down one place; to take one in, everything above it moves up: comparisons and choices at each place, without a branch, for
@@ -11,14 +11,17 @@
 #include <cstring>
 #include <limits>
 
+#include "median_network.h"
 #include "simd.h"
 
 namespace {
 
 constexpr int32_t SHORT = 255;  // the longest window for lanes: above it bisection is faster
+constexpr int32_t LANES = 8;
+static_assert(LANES <= vad::MARGIN, "the last lane reads so far");
 
 struct Vector {
-    double lane[vad::LANES];
+    double lane[LANES];
 };
 
 VAD_INLINE double middle(double low, double high, bool odd) {
@@ -31,7 +34,7 @@ VAD_INLINE double middle(double low, double high, bool odd) {
 VAD_INLINE void replace(const Vector * __restrict from, Vector * __restrict to, int32_t length, const Vector & old, const Vector & value) {
     for (int32_t i = 0; i < length; i++) {
 #pragma GCC unroll 1
-        for (int32_t lane = 0; lane < vad::LANES; lane++) {
+        for (int32_t lane = 0; lane < LANES; lane++) {
             const double below = from[i - 1].lane[lane], here = from[i].lane[lane], above = from[i + 1].lane[lane];
             const double low   = below < old.lane[lane] ? below : here;
             const double high  = here < old.lane[lane] ? here : above;
@@ -42,21 +45,21 @@ VAD_INLINE void replace(const Vector * __restrict from, Vector * __restrict to, 
 }
 
 VAD_SIMD void slide_short(const double * x, int32_t length, int64_t n, double * out) {
-    constexpr int64_t MAX_STRETCH = vad::MEDIAN_BLOCK / vad::LANES;
+    constexpr int64_t MAX_STRETCH = vad::MEDIAN_BLOCK / LANES;
     constexpr double  INFINITE    = std::numeric_limits<double>::infinity();
-    const int64_t     stretch     = (n + vad::LANES - 1) / vad::LANES;
+    const int64_t     stretch     = (n + LANES - 1) / LANES;
     const int32_t     low = (length - 1) / 2, high = length / 2;
     Vector            values[MAX_STRETCH + SHORT], medians[MAX_STRETCH], rooms[2][SHORT + 2], none;
-    for (int32_t lane = 0; lane < vad::LANES; lane++) {
+    for (int32_t lane = 0; lane < LANES; lane++) {
         for (int64_t i = 0; i < stretch + length - 1; i++) {
             values[i].lane[lane] = x[lane * stretch + i];
         }
     }
-    std::fill_n(none.lane, vad::LANES, INFINITE);
+    std::fill_n(none.lane, LANES, INFINITE);
     std::fill_n(rooms[0], length + 2, none);
     std::fill_n(rooms[1], length + 2, none);
-    std::fill_n(rooms[0][0].lane, vad::LANES, -INFINITE);
-    std::fill_n(rooms[1][0].lane, vad::LANES, -INFINITE);
+    std::fill_n(rooms[0][0].lane, LANES, -INFINITE);
+    std::fill_n(rooms[1][0].lane, LANES, -INFINITE);
     Vector *sorted = rooms[0] + 1, *next = rooms[1] + 1;
     for (int64_t i = 0; i < stretch + length - 1; i++) {
         replace(sorted, next, length, i < length ? none : values[i - length], values[i]);
@@ -64,13 +67,13 @@ VAD_SIMD void slide_short(const double * x, int32_t length, int64_t n, double * 
         if (i < length - 1) {
             continue;
         }
-        for (int32_t lane = 0; lane < vad::LANES; lane++) {
+        for (int32_t lane = 0; lane < LANES; lane++) {
             medians[i - length + 1].lane[lane] = middle(sorted[low].lane[lane], sorted[high].lane[lane], low == high);
         }
     }
-    double results[vad::MEDIAN_BLOCK + vad::LANES];
+    double results[vad::MEDIAN_BLOCK];
     for (int64_t i = 0; i < stretch; i++) {
-        for (int32_t lane = 0; lane < vad::LANES; lane++) {
+        for (int32_t lane = 0; lane < LANES; lane++) {
             results[lane * stretch + i] = medians[i].lane[lane];
         }
     }
@@ -91,15 +94,15 @@ double value_of(int64_t key) {
     return x;
 }
 
-// The first place whose key is not below `key`: without a branch, which would be guessed wrong every other time.
+// The first place whose key is not below `key`: by a product instead of a branch, which would be guessed wrong every other time.
 int64_t * place_of(int64_t * sorted, int32_t length, int64_t key) {
-    for (int32_t n = length; n > 0;) {
+    int32_t n = length;
+    while (n > 1) {
         const int32_t half = n / 2;
-        const bool    up   = sorted[half] < key;
-        sorted += up ? half + 1 : 0;
-        n = up ? n - half - 1 : half;
+        sorted += half * int32_t(sorted[half - 1] < key);
+        n -= half;
     }
-    return sorted;
+    return sorted + (*sorted < key);
 }
 
 void slide_long(const double * x, int32_t length, int64_t n, double * out) {
@@ -131,6 +134,9 @@ double vad::median_of(const double * x, int32_t n) {
 }
 
 void vad::slide_median(const double * x, int32_t length, int64_t n, double * out) {
+    if (slide_network(x, length, n, out)) {
+        return;
+    }
     // Sorting the first windows of the lanes pays where there are more to come.
     if (length <= SHORT && n >= length) {
         slide_short(x, length, n, out);

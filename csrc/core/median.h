@@ -9,13 +9,12 @@
 namespace vad {
 
 constexpr int64_t MEDIAN_BLOCK = 2048;  // windows at once, at most
-constexpr int32_t LANES        = 8;     // of which so many are slid side by side
+constexpr int32_t MARGIN       = 16;    // values behind the last window that may be read, and are dropped
 
 // The middle value of n <= MAX_LENGTH, or the mean of the two in the middle.
 double median_of(const double * x, int32_t n);
 
-// out[i] = the median of x[i] ... x[i + length - 1], for i < n <= MEDIAN_BLOCK. Reads up to LANES values more of x, and drops
-// them.
+// out[i] = the median of x[i] ... x[i + length - 1], for i < n <= MEDIAN_BLOCK; x has MARGIN values more.
 void slide_median(const double * x, int32_t length, int64_t n, double * out);
 
 }  // namespace vad

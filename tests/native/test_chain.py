@@ -74,6 +74,19 @@ def test_median_is_scipys_bit_for_bit(x: np.ndarray, half: int) -> None:
     assert (native.median(x, 2 * half + 1) == reference.median(x, 2 * half + 1)).all()
 
 
+@pytest.mark.parametrize("n", [1, 15, 16, 17, 40, 300])
+def test_every_short_median_has_its_way(n: int) -> None:
+    """Each length has a network of its own, or lanes, or bisection where the video is shorter than a window."""
+    random = np.random.default_rng(n)
+    for length in range(1, 60, 2):
+        for x in (
+            random.normal(size=n),
+            random.integers(-1, 2, n) * 1.0,
+            np.sort(random.normal(size=n)),
+        ):
+            assert (native.median(x, length) == reference.median(x, length)).all(), length
+
+
 @pytest.mark.parametrize("length", [3, 17, 127, 253, 255, 257, 1023])
 @pytest.mark.parametrize("n", [1, 255, 2047, 2048, 2049, 6000])
 def test_blocks_leave_no_seam(n: int, length: int) -> None:
