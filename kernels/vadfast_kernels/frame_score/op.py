@@ -68,6 +68,7 @@ from torch import Tensor
 from vadfast_kernels import _native
 from vadfast_kernels._dtypes import FLOATS
 from vadfast_kernels._op import Backend, Operator
+from vadfast_kernels.frame_score import native
 
 _NAME = "frame_score"
 _DTYPES = (torch.uint8, *FLOATS)
@@ -168,8 +169,6 @@ def _range(name: str, x: Tensor, given: Range | None) -> Range:
 def _native_refusal(
     predicted: Tensor, truth: Tensor, weight: Tensor | None = None, columns: int = 1
 ) -> str | None:
-    from vadfast_kernels.frame_score import native
-
     for x in (predicted, truth):
         if x.dtype == torch.float64:
             return "computes from uint8, float16, bfloat16 and float32, got torch.float64"
