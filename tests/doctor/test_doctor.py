@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from vadfast_kernels import ops
+from vadfast_kernels import _native, ops
 
 from vadfast.cli import exit_code_of
 from vadfast.doctor.__main__ import command
@@ -39,9 +39,19 @@ def test_a_call_of_given_shapes_is_judged(capsys: pytest.CaptureFixture[str]) ->
     assert _doctor("--operator", "criss_cross_attention", *wide, *wide, "--json", "-") == 0
     found = json.loads(capsys.readouterr().out)["operators"]
     assert list(found) == ["criss_cross_attention"]
-    triton, fallback = found["criss_cross_attention"]
+    triton, native, torch = found["criss_cross_attention"]
     assert triton["reason"] == "takes at most 128 query channels, got 200"
-    assert fallback["chosen"]
+    assert [native["chosen"], torch["chosen"]] == [True, False]
+
+
+def test_it_says_what_the_native_core_was_built_of(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert _doctor("--json", "-") == 0
+    assert json.loads(capsys.readouterr().out)["machine"]["native"]["abi"] == 1
+    monkeypatch.setattr(_native, "refusal", lambda: "cannot be imported (why)")
+    assert _doctor() == 0
+    assert "native core: none: it cannot be imported (why)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -194,7 +194,7 @@ def test_a_backend_that_cannot_run_where_the_layer_is() -> None:
         fuse(model, backend="triton")
     assert unfuse(model) == 0
     assert fuse(model, backend="triton", strict=False).n_fused == 0
-    with pytest.raises(ValueError, match="backend must be one of auto, triton, torch for criss"):
+    with pytest.raises(ValueError, match="one of auto, triton, native, torch for criss"):
         fuse(model, backend="cuda")
     with pytest.raises(ValueError, match="mode must be train or infer, got 'eval'"):
         fuse(model, "eval")  # type: ignore[arg-type]
@@ -206,7 +206,8 @@ def test_the_report_says_what_runs_and_why_nothing_faster() -> None:
     reason = "triton computes in float32, float16 and bfloat16, got torch.float64"
     assert lines == [
         "2 of 2 layers fused for inference",
-        f"  0  CrissCross  runs criss_cross_attention on torch, weights folded once; {reason}",
+        f"  0  CrissCross  runs criss_cross_attention on torch, weights folded once; {reason}; "
+        "native computes in float32, got torch.float64",
         f"  1  PrototypeUnit  runs prototype_attention on torch; {reason}",
     ]
     assert "runs prototype_attention on triton" in str(fuse(model.float()[1], backend="triton"))

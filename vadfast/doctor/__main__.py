@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import psutil
 import typer
 from rich.table import Table
+from vadfast_kernels import _native
 
 from vadfast.atomic import write_text
 from vadfast.cli import Debug, JsonFile, run_command, talk
@@ -56,6 +57,7 @@ def command(
         f"{here['cpu']}, {here['n_cpus']} CPUs, {', '.join(here['features']) or 'no features'}"
     )
     talk.print(f"GPU: {here['gpu'] or 'none that torch can use'}")
+    talk.print(f"native core: {_words(here['native'])}")
     talk.print(_table(document["operators"], f"{_device(device)}, {dtype}"))
 
 
@@ -70,7 +72,16 @@ def machine() -> dict[str, Any]:
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "torch": torch.__version__,
         "python": platform.python_version(),
+        "native": _native.refusal() or _native.module().build_info(),
     }
+
+
+def _words(native: str | dict[str, Any]) -> str:
+    if isinstance(native, str):
+        return f"none: it {native}"
+    cuda = native["cuda"]
+    with_cuda = f"CUDA {cuda['version']} for {cuda['architectures']}" if cuda else "no CUDA"
+    return f"{native['compiler']}, {native['simd']}, {with_cuda}"
 
 
 def operators(
