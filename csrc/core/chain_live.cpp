@@ -8,6 +8,7 @@
 
 #include "chain_step.h"
 #include "error.h"
+#include "simd.h"
 #include "smoothing.h"
 
 namespace {
@@ -62,6 +63,25 @@ vad_status check_branch(const vad_branch & branch, int32_t i, int32_t n_componen
         }
     }
     return VAD_OK;
+}
+
+// Two loops in one, because with a stride that is known to be 1 it is a copy.
+VAD_SIMD void take(const double * __restrict column, int64_t stride, double sign, int64_t n, double * __restrict y) {
+    if (stride == 1) {
+        for (int64_t i = 0; i < n; i++) {
+            y[i] = sign * column[i];
+        }
+        return;
+    }
+    for (int64_t i = 0; i < n; i++) {
+        y[i] = sign * column[i * stride];
+    }
+}
+
+VAD_SIMD void add(const double * __restrict y, double weight, int64_t n, double * __restrict score) {
+    for (int64_t i = 0; i < n; i++) {
+        score[i] += weight * y[i];
+    }
 }
 
 }  // namespace
@@ -132,15 +152,11 @@ vad_status vad_chain_push(vad_chain * chain, const double * components, int64_t 
         std::fill_n(score, n_block, 0.0);
         for (int32_t b = 0; b < chain->n_branches; b++) {
             Branch & branch = chain->branches[b];
-            for (int64_t i = 0; i < n_block; i++) {
-                y[i] = branch.sign * components[(begin + i) * chain->n_components + branch.column];
-            }
+            take(components + begin * chain->n_components + branch.column, chain->n_components, branch.sign, n_block, y);
             for (int32_t k = 0; k < branch.n_steps; k++) {
                 vad::run_step(branch.steps[k], y, n_block);
             }
-            for (int64_t i = 0; i < n_block; i++) {
-                score[i] += branch.weight * y[i];
-            }
+            add(y, branch.weight, n_block, score);
         }
     }
     return VAD_OK;

@@ -17,6 +17,8 @@ using vad::Step;
 
 namespace {
 
+static_assert(vad::CHAIN_BLOCK <= vad::MEDIAN_BLOCK, "a block is slid over at once");
+
 // Writes the weights of the last n values of a Gaussian or Savitzky-Golay step, oldest first.
 void make_weights(const vad_step & rule, int32_t n, double * weights) {
     if (rule.kind == VAD_STEP_SAVGOL) {

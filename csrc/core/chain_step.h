@@ -8,7 +8,7 @@
 
 namespace vad {
 
-constexpr int64_t CHAIN_BLOCK = 1024;  // frames: a step's loops pay from some hundred on, and its memory stays in the first-level cache
+constexpr int64_t CHAIN_BLOCK = 512;  // frames: a step's loops pay from some hundred on, and what they touch stays in the first-level cache
 
 struct Step {
     vad_step                  rule;
