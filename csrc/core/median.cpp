@@ -20,7 +20,7 @@ constexpr int32_t SHORT = 255;  // the longest window for lanes: above it bisect
 constexpr int32_t LANES = 8;
 static_assert(LANES <= vad::MARGIN, "the last lane reads so far");
 
-struct Vector {
+struct alignas(LANES * sizeof(double)) Vector {  // so that none straddles two lines of the cache
     double lane[LANES];
 };
 
