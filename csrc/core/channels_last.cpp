@@ -63,16 +63,16 @@ VAD_SIMD void turn_positions(const float * x, int64_t channels, int64_t position
 
 }  // namespace
 
-vad_status vad_channels_last(const float * x, int32_t n, int32_t channels, int64_t positions, float * out, int32_t n_threads) {
+vad_status vad_channels_last(const float * x, int32_t n, int32_t channels, int64_t positions, float * out, vad_threads threads) {
     if (x == nullptr || out == nullptr) {
         return vad::fail(VAD_E_ARGUMENT, "vad_channels_last: x and out must be given, got NULL");
     }
-    if (n < 1 || channels < 1 || positions < 1 || positions > INT64_MAX / 4 / n / channels || n_threads < 1 || n_threads > vad::MAX_THREADS) {
-        return vad::fail(VAD_E_ARGUMENT, "vad_channels_last: sizes must be at least 1 and n_threads at most %d, got n %d, channels %d, positions %lld, n_threads %d",
-                         vad::MAX_THREADS, n, channels, static_cast<long long>(positions), n_threads);
+    if (n < 1 || channels < 1 || positions < 1 || positions > INT64_MAX / 4 / n / channels || threads.n < 1 || threads.n > vad::MAX_THREADS) {
+        return vad::fail(VAD_E_ARGUMENT, "vad_channels_last: sizes must be at least 1 and threads at most %d, got n %d, channels %d, positions %lld, threads %d",
+                         vad::MAX_THREADS, n, channels, static_cast<long long>(positions), threads.n);
     }
     const int64_t step = std::max<int64_t>(LINE, BLOCK / channels / LINE * LINE), n_steps = (positions + step - 1) / step;
-    vad::parallel(n_threads, n * n_steps, [&](int32_t, int64_t i) {
+    vad::parallel(threads, n * n_steps, [&](int32_t, int64_t i) {
         const int64_t at = i / n_steps * positions * channels, first = i % n_steps * step;
         turn_positions(x + at, channels, positions, first, std::min(positions, first + step), out + at);
     });

@@ -249,7 +249,7 @@ int64_t vad_criss_cross_scratch(int32_t height, int32_t width, int32_t d, int32_
     return n_threads * Scratch::size(length, d, c);
 }
 
-vad_status vad_criss_cross(const vad_criss_cross_input * input, float * y, float * state, float * scratch, int32_t n_threads) {
+vad_status vad_criss_cross(const vad_criss_cross_input * input, float * y, float * state, float * scratch, vad_threads threads) {
     if (input == nullptr || y == nullptr || state == nullptr || scratch == nullptr) {
         return vad::fail(VAD_E_ARGUMENT, "vad_criss_cross: input, y, state and scratch must be given, got NULL");
     }
@@ -257,17 +257,17 @@ vad_status vad_criss_cross(const vad_criss_cross_input * input, float * y, float
     if (in.q.data == nullptr || in.k.data == nullptr || in.v.data == nullptr) {
         return vad::fail(VAD_E_ARGUMENT, "vad_criss_cross: q, k and v must be given, got NULL");
     }
-    const int64_t size = vad_criss_cross_scratch(in.height, in.width, in.d, in.c, n_threads);
+    const int64_t size = vad_criss_cross_scratch(in.height, in.width, in.d, in.c, threads.n);
     if (in.n < 1 || size == 0) {
-        return vad::fail(VAD_E_ARGUMENT, "vad_criss_cross: sizes must be at least 1 and n_threads at most %d, got n %d, height %d, width %d, d %d, c %d, n_threads %d",
-                         vad::MAX_THREADS, in.n, in.height, in.width, in.d, in.c, n_threads);
+        return vad::fail(VAD_E_ARGUMENT, "vad_criss_cross: sizes must be at least 1 and threads at most %d, got n %d, height %d, width %d, d %d, c %d, threads %d",
+                         vad::MAX_THREADS, in.n, in.height, in.width, in.d, in.c, threads.n);
     }
     if (reinterpret_cast<uintptr_t>(scratch) % 64 != 0) {
         return vad::fail(VAD_E_ARGUMENT, "vad_criss_cross: scratch must be aligned to 64 bytes, got %p", static_cast<void *>(scratch));
     }
     const auto pass = [&](auto attend_line, int64_t n_lines) {
-        vad::parallel(n_threads, n_lines, [&](int32_t thread, int64_t i) {
-            const Scratch memory(scratch + thread * (size / n_threads), std::max(in.height, in.width), in.d, in.c);
+        vad::parallel(threads, n_lines, [&](int32_t thread, int64_t i) {
+            const Scratch memory(scratch + thread * (size / threads.n), std::max(in.height, in.width), in.d, in.c);
             attend_line(in, y, state, memory, i);
         });
     };

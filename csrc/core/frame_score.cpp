@@ -272,12 +272,12 @@ bool is_pixels(const Comparison & p, const Side & side) {
 
 }  // namespace
 
-vad_status vad_frame_score(const vad_frame_pair * pair, const vad_frame_scores * scores, int32_t n_threads) {
+vad_status vad_frame_score(const vad_frame_pair * pair, const vad_frame_scores * scores, vad_threads threads) {
     if (vad_status status = vad::check_frame_score(__func__, pair, scores); status != VAD_OK) {
         return status;
     }
-    if (n_threads < 1) {
-        return vad::fail(VAD_E_ARGUMENT, "%s: n_threads must be at least 1, got %d", __func__, n_threads);
+    if (threads.n < 1) {
+        return vad::fail(VAD_E_ARGUMENT, "%s: n_threads must be at least 1, got %d", __func__, threads.n);
     }
     const Comparison p      = vad::comparison_of(*pair, *scores);
     Layout           layout = Layout::planes;
@@ -286,7 +286,7 @@ vad_status vad_frame_score(const vad_frame_pair * pair, const vad_frame_scores *
     } else if (is_pixels(p, p.b)) {
         layout = Layout::pixels;
     }
-    vad::parallel(n_threads, p.n, [&](int32_t, int64_t frame) {
+    vad::parallel(threads, p.n, [&](int32_t, int64_t frame) {
         Room room;
         score_frame(p, *scores, layout, frame, room);
     });

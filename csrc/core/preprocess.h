@@ -8,12 +8,7 @@
 
 #include <vadfast/frame.h>
 
-#ifdef __CUDACC__
-#define VAD_BOTH __host__ __device__ __forceinline__
-#else
 #include "simd.h"
-#define VAD_BOTH VAD_INLINE
-#endif
 
 namespace vad {
 

@@ -20,3 +20,10 @@
 #else
 #define VAD_UNROLL _Pragma("GCC unroll 4")
 #endif
+
+// What the CPU and the CUDA form share, so that both compute the same.
+#ifdef __CUDACC__
+#define VAD_BOTH __host__ __device__ __forceinline__
+#else
+#define VAD_BOTH VAD_INLINE
+#endif

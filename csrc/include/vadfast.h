@@ -20,5 +20,6 @@
 #include <vadfast/ring.h>
 #include <vadfast/score.h>
 #include <vadfast/status.h>
+#include <vadfast/threads.h>
 
 #endif

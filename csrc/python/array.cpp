@@ -129,6 +129,10 @@ std::string vad::words(const Array & array) {
     return text + (array.on_cuda ? "] on CUDA" : "]");
 }
 
+vad_threads vad::threads_of(int32_t n, uintptr_t run) {
+    return {n, reinterpret_cast<vad_run>(run)};
+}
+
 void vad::check(vad_status status) {
     switch (status) {
         case VAD_OK: return;

@@ -8,7 +8,7 @@
 
 #include <pybind11/pybind11.h>
 
-#include <vadfast/status.h>
+#include <vadfast/threads.h>
 
 namespace vad {
 
@@ -34,6 +34,9 @@ Array array_of(pybind11::handle x, const char * name);
 
 // "uint8 [4, 256, 256, 3]": for sentences.
 std::string words(const Array & array);
+
+// Who works; `run` is the address of a vad_run in this process, or 0.
+vad_threads threads_of(int32_t n, uintptr_t run);
 
 // Raises what the core refuses: ValueError, MemoryError or RuntimeError with its sentence.
 void check(vad_status status);

@@ -180,7 +180,7 @@ struct Call {
 };
 
 py::dict frame_score(py::handle predicted, py::handle truth, const Range & predicted_range, const Range & truth_range, py::handle weight, const Cells & patches,
-                     const Cells & heatmap, const std::optional<py::dict> & out, int32_t n_threads, py::handle scratch, uintptr_t stream) {
+                     const Cells & heatmap, const std::optional<py::dict> & out, int32_t n_threads, uintptr_t run, py::handle scratch, uintptr_t stream) {
     Call call(predicted, truth, predicted_range, truth_range, weight);
     call.take_grids(patches, heatmap);
     if (out) {
@@ -196,7 +196,7 @@ py::dict frame_score(py::handle predicted, py::handle truth, const Range & predi
     {
         py::gil_scoped_release released;
         status = call.predicted.on_cuda ? vad_frame_score_cuda(&call.pair, &call.scores, room.data, room.size() * room.bits / 8, reinterpret_cast<void *>(stream))
-                                        : vad_frame_score(&call.pair, &call.scores, n_threads);
+                                        : vad_frame_score(&call.pair, &call.scores, vad::threads_of(n_threads, run));
     }
     vad::check(status);
     return call.made;
@@ -213,7 +213,7 @@ int64_t frame_score_scratch(py::handle predicted, py::handle truth, py::handle w
 void bind_frame_score(py::module_ & m) {
     m.def("frame_score", frame_score, py::arg("predicted"), py::arg("truth"), py::kw_only(), py::arg("predicted_range") = py::none(),
           py::arg("truth_range") = py::none(), py::arg("weight") = py::none(), py::arg("patches") = py::none(), py::arg("heatmap") = py::none(),
-          py::arg("out") = py::none(), py::arg("n_threads") = 1, py::arg("scratch") = py::none(), py::arg("stream") = 0,
+          py::arg("out") = py::none(), py::arg("n_threads") = 1, py::arg("run") = 0, py::arg("scratch") = py::none(), py::arg("stream") = 0,
           R"(Returns error, psnr_db [n] and channel [n, channels], and where a grid (rows, columns) is given worst [n] or heatmap [n, rows, columns].
 
 Frames are [n, channels, height, width] of any strides: uint8, float16, bfloat16 or float32. A range is what means black and white; None is

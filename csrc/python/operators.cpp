@@ -27,7 +27,7 @@ vad_images images(const vad::Array & x, const char * name) {
     return {static_cast<const float *>(x.data), {x.stride[0], x.stride[1], x.stride[2]}};
 }
 
-void criss_cross(py::handle q_, py::handle k_, py::handle v_, py::handle y_, py::handle state_, int32_t n_threads) {
+void criss_cross(py::handle q_, py::handle k_, py::handle v_, py::handle y_, py::handle state_, int32_t n_threads, uintptr_t run) {
     const vad::Array q = vad::array_of(q_, "q"), k = vad::array_of(k_, "k"), v = vad::array_of(v_, "v");
     const vad::Array y = vad::array_of(y_, "y"), state = vad::array_of(state_, "state");
     vad_criss_cross_input input{};
@@ -53,12 +53,12 @@ void criss_cross(py::handle q_, py::handle k_, py::handle v_, py::handle y_, py:
         if (n > 0 && scratch == nullptr) {
             throw std::bad_alloc();
         }
-        status = vad_criss_cross(&input, y_data, state_data, scratch.get(), n_threads);
+        status = vad_criss_cross(&input, y_data, state_data, scratch.get(), vad::threads_of(n_threads, run));
     }
     vad::check(status);
 }
 
-void channels_last(py::handle x_, py::handle out_, int32_t n_threads) {
+void channels_last(py::handle x_, py::handle out_, int32_t n_threads, uintptr_t run) {
     const vad::Array x = vad::array_of(x_, "x"), out = vad::array_of(out_, "out");
     float *          from = contiguous(x, "x", 4), *to = contiguous(out, "out", 4);
     const auto &     s = x.shape;
@@ -68,7 +68,7 @@ void channels_last(py::handle x_, py::handle out_, int32_t n_threads) {
     vad_status status;
     {
         py::gil_scoped_release released;
-        status = vad_channels_last(from, int32_t(s[0]), int32_t(s[1]), s[2] * s[3], to, n_threads);
+        status = vad_channels_last(from, int32_t(s[0]), int32_t(s[1]), s[2] * s[3], to, vad::threads_of(n_threads, run));
     }
     vad::check(status);
 }
@@ -76,8 +76,8 @@ void channels_last(py::handle x_, py::handle out_, int32_t n_threads) {
 }  // namespace
 
 void bind_operators(py::module_ & m) {
-    m.def("criss_cross", &criss_cross, py::arg("q"), py::arg("k"), py::arg("v"), py::arg("y"), py::arg("state"), py::kw_only(), py::arg("n_threads"),
+    m.def("criss_cross", &criss_cross, py::arg("q"), py::arg("k"), py::arg("v"), py::arg("y"), py::arg("state"), py::kw_only(), py::arg("n_threads"), py::arg("run") = 0,
           "Writes y [n, height, width, c] and state [n, height, width, 2] of criss-cross attention; float32, channels last.");
-    m.def("channels_last", &channels_last, py::arg("x"), py::arg("out"), py::kw_only(), py::arg("n_threads"),
+    m.def("channels_last", &channels_last, py::arg("x"), py::arg("out"), py::kw_only(), py::arg("n_threads"), py::arg("run") = 0,
           "Writes x [n, channels, height, width] as out [n, height, width, channels]; float32, both contiguous.");
 }

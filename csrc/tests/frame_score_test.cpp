@@ -147,8 +147,8 @@ void test_values() {
         Case             one(size, round % 32);
         Results          results(one.pair), again(one.pair);
         vad_frame_scores scores = results.scores(), scores_again = again.scores();
-        CHECK(vad_frame_score(&one.pair, &scores, 1) == VAD_OK);
-        CHECK(vad_frame_score(&one.pair, &scores_again, upto(5)) == VAD_OK);
+        CHECK(vad_frame_score(&one.pair, &scores, {1, nullptr}) == VAD_OK);
+        CHECK(vad_frame_score(&one.pair, &scores_again, {upto(5), nullptr}) == VAD_OK);
         CHECK(results == again);
         for (int64_t f = 0; f < one.pair.n; f++) {
             double worst = 0;
@@ -180,7 +180,7 @@ void test_one_thread_allocates_nothing() {
     vad_frame_scores scores = results.scores();
     const long       before = allocations::count();
     for (int i = 0; i < 100; i++) {
-        CHECK(vad_frame_score(&one.pair, &scores, 1) == VAD_OK);
+        CHECK(vad_frame_score(&one.pair, &scores, {1, nullptr}) == VAD_OK);
     }
     CHECK(allocations::count() == before);
     CHECK(allocations::works());
@@ -192,7 +192,7 @@ bool is_refused(const vad_frame_pair & pair, const char * words) {
     double           worst   = 7;
     float            heatmap = 7;
     vad_frame_scores scores{&error, nullptr, nullptr, &worst, &heatmap};
-    const vad_status status = vad_frame_score(&pair, &scores, 1);
+    const vad_status status = vad_frame_score(&pair, &scores, {1, nullptr});
     if (status != VAD_E_ARGUMENT || std::strstr(vad_last_error(), words) == nullptr) {
         std::printf("status %d: %s\n", status, vad_last_error());
         return false;
@@ -239,9 +239,9 @@ void test_nothing_to_point_at() {
     double           error = 7;
     int64_t          bytes = 7;
     vad_frame_scores scores{&error, nullptr, nullptr, nullptr, nullptr};
-    CHECK(vad_frame_score(nullptr, &scores, 1) == VAD_E_ARGUMENT);
-    CHECK(vad_frame_score(&one.pair, nullptr, 1) == VAD_E_ARGUMENT);
-    CHECK(vad_frame_score(&one.pair, &scores, 0) == VAD_E_ARGUMENT);
+    CHECK(vad_frame_score(nullptr, &scores, {1, nullptr}) == VAD_E_ARGUMENT);
+    CHECK(vad_frame_score(&one.pair, nullptr, {1, nullptr}) == VAD_E_ARGUMENT);
+    CHECK(vad_frame_score(&one.pair, &scores, {0, nullptr}) == VAD_E_ARGUMENT);
     CHECK(vad_frame_score_scratch(&one.pair, nullptr, &bytes) == VAD_E_ARGUMENT);
     CHECK(vad_frame_score_scratch(&one.pair, &scores, nullptr) == VAD_E_ARGUMENT);
     CHECK(error == 7 && bytes == 7);
@@ -249,7 +249,7 @@ void test_nothing_to_point_at() {
     CHECK(vad_frame_score_scratch(&one.pair, &scores, &bytes) == VAD_OK);
     CHECK(bytes == 2 * 3 * int64_t(sizeof(double)));  // rows, each of one channel and one cell of either grid
     one.pair.n = 0;
-    CHECK(vad_frame_score(&one.pair, &scores, 4) == VAD_OK);
+    CHECK(vad_frame_score(&one.pair, &scores, {4, nullptr}) == VAD_OK);
     CHECK(error == 7);
 }
 

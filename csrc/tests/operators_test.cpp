@@ -31,6 +31,13 @@ std::unique_ptr<float, Free> scratch_of(int64_t n) {
     return std::unique_ptr<float, Free>(static_cast<float *>(std::aligned_alloc(64, size_t(n) * sizeof(float))));
 }
 
+// Lends threads that are none.
+void one_after_the_other(void (*work)(void *), void * data, unsigned n_threads, unsigned) {
+    for (unsigned i = 0; i < n_threads; i++) {
+        work(data);
+    }
+}
+
 // The mean of channel i over the cross of a position, in float64.
 double truth(const std::vector<float> & q, const std::vector<float> & k, const std::vector<float> & v, int h, int w, int d, int c, int row, int column, int i) {
     double top = 0, bottom = 0;
@@ -53,8 +60,8 @@ void values(int h, int w, int d, int c) {
     const std::vector<float> q = made(h * w * d), k = made(h * w * d), v = made(h * w * c);
     vad_criss_cross_input    in{1, h, w, d, c, {q.data(), {0, w * d, d}}, {k.data(), {0, w * d, d}}, {v.data(), {0, w * c, c}}};
     std::vector<float>       y(h * w * c), state(h * w * 2), again(h * w * c), state_again(h * w * 2);
-    CHECK(vad_criss_cross(&in, y.data(), state.data(), scratch_of(vad_criss_cross_scratch(h, w, d, c, 1)).get(), 1) == VAD_OK);
-    CHECK(vad_criss_cross(&in, again.data(), state_again.data(), scratch_of(vad_criss_cross_scratch(h, w, d, c, 3)).get(), 3) == VAD_OK);
+    CHECK(vad_criss_cross(&in, y.data(), state.data(), scratch_of(vad_criss_cross_scratch(h, w, d, c, 1)).get(), {1, nullptr}) == VAD_OK);
+    CHECK(vad_criss_cross(&in, again.data(), state_again.data(), scratch_of(vad_criss_cross_scratch(h, w, d, c, 3)).get(), {3, one_after_the_other}) == VAD_OK);
     CHECK(y == again && state == state_again);
     double error = 0;
     for (int p = 0; p < h * w; p++) {
@@ -68,7 +75,7 @@ void values(int h, int w, int d, int c) {
 void turned(int n, int channels, int positions) {
     const std::vector<float> x = made(n * channels * positions);
     std::vector<float>       out(x.size());
-    CHECK(vad_channels_last(x.data(), n, channels, positions, out.data(), 2) == VAD_OK);
+    CHECK(vad_channels_last(x.data(), n, channels, positions, out.data(), {2, nullptr}) == VAD_OK);
     bool same = true;
     for (int i = 0; i < n; i++) {
         for (int c = 0; c < channels; c++) {
@@ -88,16 +95,16 @@ void refused() {
     const auto                  memory = scratch_of(vad_criss_cross_scratch(2, 2, 2, 2, 1));
     vad_criss_cross_input       bad    = good;
     bad.width                          = 0;
-    CHECK(vad_criss_cross(&bad, y.data(), state.data(), memory.get(), 1) == VAD_E_ARGUMENT);
+    CHECK(vad_criss_cross(&bad, y.data(), state.data(), memory.get(), {1, nullptr}) == VAD_E_ARGUMENT);
     bad        = good;
     bad.q.data = nullptr;
-    CHECK(vad_criss_cross(&bad, y.data(), state.data(), memory.get(), 1) == VAD_E_ARGUMENT);
-    CHECK(vad_criss_cross(nullptr, y.data(), state.data(), memory.get(), 1) == VAD_E_ARGUMENT);
-    CHECK(vad_criss_cross(&good, y.data(), state.data(), memory.get(), 0) == VAD_E_ARGUMENT);
-    CHECK(vad_criss_cross(&good, y.data(), state.data(), memory.get() + 1, 1) == VAD_E_ARGUMENT);
+    CHECK(vad_criss_cross(&bad, y.data(), state.data(), memory.get(), {1, nullptr}) == VAD_E_ARGUMENT);
+    CHECK(vad_criss_cross(nullptr, y.data(), state.data(), memory.get(), {1, nullptr}) == VAD_E_ARGUMENT);
+    CHECK(vad_criss_cross(&good, y.data(), state.data(), memory.get(), {0, nullptr}) == VAD_E_ARGUMENT);
+    CHECK(vad_criss_cross(&good, y.data(), state.data(), memory.get() + 1, {1, nullptr}) == VAD_E_ARGUMENT);
     CHECK(vad_criss_cross_scratch(INT32_MAX, 1, INT32_MAX, INT32_MAX, 256) == 0);
-    CHECK(vad_channels_last(x.data(), 1, -1, 4, y.data(), 1) == VAD_E_ARGUMENT);
-    CHECK(vad_channels_last(x.data(), INT32_MAX, INT32_MAX, INT64_MAX, y.data(), 1) == VAD_E_ARGUMENT);
+    CHECK(vad_channels_last(x.data(), 1, -1, 4, y.data(), {1, nullptr}) == VAD_E_ARGUMENT);
+    CHECK(vad_channels_last(x.data(), INT32_MAX, INT32_MAX, INT64_MAX, y.data(), {1, nullptr}) == VAD_E_ARGUMENT);
     CHECK(y == std::vector<float>(64, 7.0f) && state == std::vector<float>(64, 7.0f));
 }
 

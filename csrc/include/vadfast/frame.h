@@ -3,7 +3,7 @@
 #ifndef VADFAST_FRAME_H
 #define VADFAST_FRAME_H
 
-#include <vadfast/status.h>
+#include <vadfast/threads.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -102,7 +102,7 @@ typedef struct {
  * not finite makes every mean that it is part of not finite, so error, psnr_db and worst of its frame, and nothing of another frame.
  * Threads take whole frames: more of them than frames are not used.
  */
-VAD_API vad_status vad_frame_score(const vad_frame_pair * pair, const vad_frame_scores * scores, int32_t n_threads);
+VAD_API vad_status vad_frame_score(const vad_frame_pair * pair, const vad_frame_scores * scores, vad_threads threads);
 
 /* Writes how many bytes of device memory vad_frame_score_cuda wants for its partial sums. */
 VAD_API vad_status vad_frame_score_scratch(const vad_frame_pair * pair, const vad_frame_scores * scores, int64_t * bytes);

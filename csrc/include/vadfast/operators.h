@@ -3,7 +3,7 @@
 #ifndef VADFAST_OPERATORS_H
 #define VADFAST_OPERATORS_H
 
-#include <vadfast/status.h>
+#include <vadfast/threads.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -12,7 +12,7 @@ extern "C" {
 /*
  * Writes x [n, channels, positions] as out [n, positions, channels], both contiguous: images as a product of lines wants them.
  */
-VAD_API vad_status vad_channels_last(const float * x, int32_t n, int32_t channels, int64_t positions, float * out, int32_t n_threads);
+VAD_API vad_status vad_channels_last(const float * x, int32_t n, int32_t channels, int64_t positions, float * out, vad_threads threads);
 
 /* Images [n, height, width, channels], the channels of a position side by side. */
 typedef struct {
@@ -42,7 +42,7 @@ VAD_API int64_t vad_criss_cross_scratch(int32_t height, int32_t width, int32_t d
  * Writes y [n, height, width, c] and state [n, height, width, 2], contiguous: the largest score of each position in units of log 2,
  * and the sum of its weights below it. `scratch` is aligned to 64 bytes. The same bits however many threads.
  */
-VAD_API vad_status vad_criss_cross(const vad_criss_cross_input * input, float * y, float * state, float * scratch, int32_t n_threads);
+VAD_API vad_status vad_criss_cross(const vad_criss_cross_input * input, float * y, float * state, float * scratch, vad_threads threads);
 
 #ifdef __cplusplus
 }

@@ -32,6 +32,7 @@ def frame_score(
     heatmap: tuple[int, int] | None = None,
     out: Mapping[str, Any] | None = None,
     n_threads: int = 1,
+    run: int = 0,
     scratch: Any = None,
     stream: int = 0,
 ) -> Scores:
@@ -47,6 +48,7 @@ def frame_score(
         heatmap: rows and columns of the heat map; None: none.
         out: arrays for the results that are wanted, and no others are made: float64, ``heatmap`` float32, contiguous. CUDA needs it.
         n_threads: on the CPU; whole frames each. The bits do not depend on it.
+        run: the address of a function that lends threads (``vad_run`` in csrc/include/vadfast/threads.h); 0: new ones.
         scratch: on CUDA an array there of at least ``scratch_bytes``.
         stream: on CUDA the address of the stream; the call does not wait for it.
 
@@ -70,6 +72,7 @@ def frame_score(
         heatmap=heatmap,
         out=None if out is None else dict(out),
         n_threads=n_threads,
+        run=run,
         scratch=scratch,
         stream=stream,
     )

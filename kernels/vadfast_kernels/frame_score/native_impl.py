@@ -6,9 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vadfast_kernels._threads import gomp_parallel
 from vadfast_kernels.frame_score import native
 
-# 20 us is what a thread takes to start: fewer bytes than these are done before it has.
+# 20 us is what a thread takes to start or to wake: fewer bytes than these are done before it has.
 _BYTES_A_THREAD = 1 << 19
 
 
@@ -24,7 +25,8 @@ def forward(
     grids: dict[str, Any] = {"patches": (cells[0], cells[1]), "heatmap": (cells[2], cells[3])}
     n_bytes = predicted.nbytes + truth.nbytes
     where: dict[str, Any] = {
-        "n_threads": min(torch.get_num_threads(), 1 + n_bytes // _BYTES_A_THREAD)
+        "n_threads": min(torch.get_num_threads(), 1 + n_bytes // _BYTES_A_THREAD),
+        "run": gomp_parallel(),
     }
     if predicted.is_cuda:
         size = native.scratch_bytes(_array(predicted), _array(truth), **grids)
