@@ -5,6 +5,7 @@ nvcc is.
 """
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -31,6 +32,8 @@ class BuildNative(build_ext):
             f"-DVADFAST_MODULE_DIR={folder}",
             f"-DVADFAST_CUDA={os.environ.get('VADFAST_CUDA', 'AUTO')}",
             f"-DPython_EXECUTABLE={sys.executable}",
+            # pip builds in another folder each time, and CMake remembers where these were the last time.
+            f"-DCMAKE_MAKE_PROGRAM={shutil.which('ninja')}",
             f"-Dpybind11_DIR={pybind11.get_cmake_dir()}",
         ]  # fmt: skip
         for command in (configure, ["cmake", "--build", build, "--target", "_C"]):
