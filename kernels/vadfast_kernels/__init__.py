@@ -14,6 +14,7 @@ OPERATORS = {
     "frame_score": "vadfast_kernels.frame_score.op",
     "mutual_cosine_embedding": "vadfast_kernels.mutual_cosine_embedding.op",
     "patch_max_loss": "vadfast_kernels.patch_max_loss.op",
+    "preprocess": "vadfast_kernels.preprocess.op",
     "prototype_attention": "vadfast_kernels.prototype_attention.op",
     "sta_attention": "vadfast_kernels.sta_attention.op",
     "variance_attention": "vadfast_kernels.variance_attention.op",

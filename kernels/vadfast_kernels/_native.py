@@ -21,6 +21,17 @@ def refusal() -> str | None:
     return _load()[1]
 
 
+def refusal_on(device: str) -> str | None:
+    """Returns why an operator that has a CPU and a CUDA form cannot run on ``device`` ("cpu", "cuda", ...), or None."""
+    if (reason := refusal()) is not None:
+        return f"needs the compiled module, which {reason}"
+    if device == "cuda" and _load()[0].build_info()["cuda"] is None:
+        return "needs a CPU tensor, for this build is one without CUDA, got one on cuda"
+    if device not in ("cpu", "cuda"):
+        return f"needs a tensor on the CPU or on CUDA, got one on {device}"
+    return None
+
+
 def module() -> Any:
     """Returns ``vadfast_kernels._C``.
 

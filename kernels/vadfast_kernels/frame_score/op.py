@@ -59,7 +59,6 @@ Example:
 """
 
 import math
-from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -172,22 +171,11 @@ def _native_refusal(
     for x in (predicted, truth):
         if x.dtype == torch.float64:
             return "computes from uint8, float16, bfloat16 and float32, got torch.float64"
-    reason = _native.refusal()
-    if reason is not None:
-        return f"needs the compiled module, which {reason}"
-    kind = predicted.device.type
-    if kind == "cuda" and not _has_cuda():
-        return "needs a CPU tensor, for this build is one without CUDA, got one on cuda"
-    if kind not in ("cpu", "cuda"):
-        return f"needs a tensor on the CPU or on CUDA, got one on {kind}"
+    if (reason := _native.refusal_on(predicted.device.type)) is not None:
+        return reason
     if columns > native.MAX_GRID_COLUMNS:
         return f"takes grids of at most {native.MAX_GRID_COLUMNS} columns, got {columns}"
     return None
-
-
-@cache
-def _has_cuda() -> bool:
-    return _native.module().build_info()["cuda"] is not None
 
 
 def sample(device: torch.device, dtype: torch.dtype) -> tuple[Tensor, ...]:

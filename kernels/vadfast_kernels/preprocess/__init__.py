@@ -1,1 +1,1 @@
-"""From a camera's picture to the model's input: ``native.py`` is the contract, ``reference.py`` the truth."""
+"""From a camera's picture to the model's input: ``native.py`` and ``op.py`` are the contract, ``reference.py`` the truth."""
