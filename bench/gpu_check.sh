@@ -100,7 +100,7 @@ if [ "$DRY_RUN" = 1 ]; then
     skip sanitizer "it checks a GPU's memory"
 elif command -v compute-sanitizer >/dev/null; then
     stage sanitizer 40 compute-sanitizer --tool memcheck --error-exitcode 1 \
-        "$PYTHON" -m pytest -q -p no:cacheprovider tests/gpu -k sanitizer
+        "$PYTHON" -m pytest -q -p no:cacheprovider -m gpu tests/gpu tests/native -k "sanitizer or more_cameras or windows_on_cuda"
 else
     skip sanitizer "compute-sanitizer is not installed"
 fi
