@@ -20,8 +20,9 @@ constexpr int32_t LANES = 4 * STRIP;  // a pixel is four lanes, the fourth unuse
 struct Strip {
     int32_t n;                 // columns of this strip
     int32_t first;             // its first column
-    int32_t n_wide;            // of how many eight bytes can be read where six are meant
+    int32_t n_wide;            // of how many as much can be read as is read at once
     int64_t at[STRIP];         // where, in bytes from the start of a row, the left sample of each begins; the right one follows it
+    uint32_t turn[STRIP];      // 16, where the right sample has a colour of its own
     uint8_t is_right[LANES];   // 255, where the right one has more weight
     int16_t step[LANES];       // -32 times the weight of the lesser one
     int16_t levels[2][LANES];  // two source rows, blended across; units of 1/128
@@ -49,16 +50,19 @@ static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "pixels are read and wr
 // Reading is one column at a time and therefore does little else: the bytes that a sample is made of become a word. What is in the words
 // is then taken apart by lanes.
 
-// Words: u, v, and the luma of the left and of the right sample. A colour is of two columns.
+// Words: the luma of both samples, and the colours from that of the left one on: u, v, and the next u and v. A colour is of two columns,
+// so a right sample shares it where the left one is even, and has the next where it is odd.
 VAD_INLINE void read_nv12(const Resize & p, int32_t y, const Strip & strip, Samples & words) {
     const uint8_t * luma = p.plane[0] + y * p.pitch[0];
     const uint8_t * uv   = p.plane[1] + (y >> 1) * p.pitch[1];
     VAD_UNROLL
-    for (int32_t i = 0; i < strip.n; i++) {
-        const int64_t  x    = strip.at[i];
-        const uint32_t both = uint32_t(load<uint16_t>(luma + x)) << 16;
-        words.left[i]       = load<uint16_t>(uv + (x & ~1)) | both;
-        words.right[i]      = load<uint16_t>(uv + ((x + 1) & ~1)) | both;
+    for (int32_t i = 0; i < strip.n_wide; i++) {
+        words.left[i]  = load<uint16_t>(luma + strip.at[i]);
+        words.right[i] = load<uint32_t>(uv + (strip.at[i] & ~1));
+    }
+    for (int32_t i = strip.n_wide; i < strip.n; i++) {  // in the last two columns there is no next colour
+        words.left[i]  = load<uint16_t>(luma + strip.at[i]);
+        words.right[i] = load<uint16_t>(uv + (strip.at[i] & ~1));
     }
 }
 
@@ -68,18 +72,17 @@ VAD_INLINE void read_i420(const Resize & p, int32_t y, const Strip & strip, Samp
     const uint8_t * v    = p.plane[2] + (y >> 1) * p.pitch[2];
     VAD_UNROLL
     for (int32_t i = 0; i < strip.n; i++) {
-        const int64_t  x = strip.at[i], left = x >> 1, right = (x + 1) >> 1;
-        const uint32_t both = uint32_t(load<uint16_t>(luma + x)) << 16;
-        words.left[i]       = uint32_t(u[left] | v[left] << 8) | both;
-        words.right[i]      = uint32_t(u[right] | v[right] << 8) | both;
+        const int64_t x = strip.at[i], left = x >> 1, right = (x + 1) >> 1;
+        words.left[i]  = load<uint16_t>(luma + x);
+        words.right[i] = uint32_t(u[left] | v[left] << 8) | uint32_t(u[right] | v[right] << 8) << 16;
     }
 }
 
-VAD_INLINE void convert_yuv(int32_t n, Samples & samples) {
+VAD_INLINE void convert_yuv(int32_t n, const uint32_t * __restrict turn, Samples & samples) {
     for (int32_t i = 0; i < n; i++) {
-        const uint32_t left = samples.left[i], right = samples.right[i];
-        samples.left[i]  = vad::pixel_of_yuv(left >> 16 & 255, left & 255, left >> 8 & 255);
-        samples.right[i] = vad::pixel_of_yuv(right >> 24, right & 255, right >> 8 & 255);
+        const uint32_t luma = samples.left[i], colour = samples.right[i], next = colour >> turn[i];
+        samples.left[i]  = vad::pixel_of_yuv(luma & 255, colour & 255, colour >> 8 & 255);
+        samples.right[i] = vad::pixel_of_yuv(luma >> 8, next & 255, next >> 8 & 255);
     }
 }
 
@@ -123,8 +126,8 @@ VAD_INLINE void split_rgb(const uint64_t * words, int32_t n, Samples & samples) 
 VAD_SIMD void gather(const Resize & p, int32_t y, const Strip & strip, Samples & samples) {
     uint64_t words[STRIP];
     switch (p.format) {
-        case VAD_FORMAT_NV12: read_nv12(p, y, strip, samples); return convert_yuv(strip.n, samples);
-        case VAD_FORMAT_I420: read_i420(p, y, strip, samples); return convert_yuv(strip.n, samples);
+        case VAD_FORMAT_NV12: read_nv12(p, y, strip, samples); return convert_yuv(strip.n, strip.turn, samples);
+        case VAD_FORMAT_I420: read_i420(p, y, strip, samples); return convert_yuv(strip.n, strip.turn, samples);
         case VAD_FORMAT_GRAY: read_gray(p, y, strip, samples); return spread_gray(strip.n, samples);
         default: read_rgb(p, y, strip, words); return split_rgb(words, strip.n, samples);
     }
@@ -222,7 +225,8 @@ Strip strip_of(const Resize & p, int32_t first) {
     for (int32_t i = 0; i < strip.n; i++) {
         const vad::Tap tap = vad::column_tap_of(first + i, p.width, p.out_width);
         strip.at[i]        = step * tap.low;
-        strip.n_wide += strip.at[i] + 8 <= step * p.width;
+        strip.turn[i]      = tap.low % 2 == 0 ? 0 : 16;
+        strip.n_wide += step == 3 ? strip.at[i] + 8 <= 3 * int64_t(p.width) : (tap.low & ~1) + 4 <= p.width;
         std::fill_n(strip.is_right + 4 * i, 4, uint8_t(tap.weight > vad::ONE / 2 ? 255 : 0));
         std::fill_n(strip.step + 4 * i, 4, int16_t(-32 * std::min(tap.weight, vad::ONE - tap.weight)));
     }
