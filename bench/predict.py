@@ -44,6 +44,8 @@ _WANTED = {
     ("variance attention", "forward and backward"): {"eager": 3.0},
     ("prototype attention", "forward and backward"): {"broadcast": 3.0},
     ("attention loss", "forward and backward"): {"eager": 8.0},
+    ("psnr, 64 frames", "forward"): {"eager": 3.5},
+    ("psnr, 1 frame", "forward"): {"eager": 8.0},
 }
 
 
@@ -150,9 +152,9 @@ def works_of(call: Callable[..., Tensor], inputs: Sequence[Any], *, backward: bo
 
 
 def rows() -> Iterator[Row]:
-    """Yields every operator that has a Triton form, at every shape, beside its plain formulations."""
+    """Yields every operator that has a form for GPUs, at every shape, beside its plain formulations."""
     for case in all_cases(torch.float16):
-        if _has_triton(case.name):
+        if case.name in _CUDA or _has_triton(case.name):
             yield from _rows(case)
 
 
@@ -163,6 +165,19 @@ def _has_triton(name: str) -> bool:
         return False
     verdicts = ops.explain(operator, *ops.sample(operator, "meta", torch.float32))
     return any(v.backend == "triton" for v in verdicts)
+
+
+def _frame_score(predicted: Tensor, truth: Tensor) -> list[Work]:
+    """Both launches of csrc/core/frame_score.cu: sums of each row into its scratch, and the sums of those."""
+    n, c, h, _ = predicted.shape
+    scratch = (
+        n * h * (c + 2) * 8 / 1e6
+    )  # float64: the channels, one patch and one cell of the heat map
+    return [Work(_mbyte((predicted, truth)) + scratch, 0.0), Work(scratch, 0.0)]
+
+
+# What is CUDA and not Triton cannot be asked for its launches.
+_CUDA = {"psnr": _frame_score}
 
 
 def _rows(case: Case) -> Iterator[Row]:
@@ -176,6 +191,9 @@ def _rows(case: Case) -> Iterator[Row]:
             _meta(x, dtype, channels_last=ours, trained=backward) if isinstance(x, Tensor) else x
             for x in operator.inputs(shape, torch.Generator().manual_seed(0))
         ]
+        if ours and case.name in _CUDA:
+            found[provider] = _CUDA[case.name](*inputs)
+            continue
         call = partial(call, backend="triton") if ours else call
         found[provider] = works_of(call, inputs, backward=backward)
     least = _least_gflop(case.measured, shape) * (_BACKWARD if backward else 1.0)
@@ -183,7 +201,11 @@ def _rows(case: Case) -> Iterator[Row]:
     for gpu in GPUS:
         times = {provider: gpu.ms(works, dtype) for provider, works in found.items()}
         for provider, works in found.items():
-            wanted = _WANTED.get((case.name, case.direction), {}).get(provider)
+            wanted = (
+                _WANTED.get((case.name, case.direction))
+                or _WANTED.get((f"{case.name}, {shape.name}", case.direction))
+                or {}
+            ).get(provider)
             ratio = times[provider] / times["vadfast"]
             yield Row(
                 suite="predicted",
