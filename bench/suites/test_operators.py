@@ -9,7 +9,7 @@ import torch
 from bench.contest import Field, contest
 from bench.contestants import CASES, Case, all_cases
 from bench.device import device, is_quick, is_tiny
-from bench.operators import Function, Operator, open_operator, provider_call
+from bench.operators import Operator, open_operator, provider_call
 from bench.shapes import Shape
 
 
@@ -20,36 +20,35 @@ def call_of(
     return provider_call(CASES[name].operator, provider, shape, backward, dtype)
 
 
-def _variants(operator: Operator) -> dict[str, Function]:
+def _names(operator: Operator) -> tuple[str, ...]:
     """Every formulation and its compiled form; --quick compiles the reference alone, for compiling is most of the time."""
-    variants = operator.variants()
     if not is_quick() or is_tiny():
-        return variants
-    kept = (*operator.providers, f"{operator.names[0]}, compiled")
-    return {name: function for name, function in variants.items() if name in kept}
+        return operator.names
+    return (*operator.providers, f"{operator.names[0]}, compiled")
 
 
 def _contest(case: Case) -> Callable[..., None]:
     operator, shape, backward = case.measured.operator, case.shape, case.backward
-    variants = _variants(operator)
+    names = _names(operator)
     precision = "" if case.dtype == torch.float32 else f", {case.precision}"
 
     def open_(_: ExitStack) -> Field:
         factory = partial(call_of, case.name)
+        variants = operator.variants()
         return open_operator(
             operator,
             shape,
             backward=backward,
             factory=factory,
             dtype=case.dtype,
-            variants=variants,
+            variants={name: variants[name] for name in names},
         )
 
     return contest(
         case=f"{case.name}, {shape.name}, {case.direction}{precision}",
         shape=shape.words,
         reference=operator.names[0],
-        providers=tuple(variants),
+        providers=names,
         targets=case.measured.targets(shape, backward=backward),
         device=lambda: device().type,
         # --quick has one shape and one direction of each; a dry run has both directions.
