@@ -170,9 +170,8 @@ def _has_triton(name: str) -> bool:
 def _frame_score(predicted: Tensor, truth: Tensor) -> list[Work]:
     """Both launches of csrc/core/frame_score.cu: sums of each row into its scratch, and the sums of those."""
     n, c, h, _ = predicted.shape
-    scratch = (
-        n * h * (c + 2) * 8 / 1e6
-    )  # float64: the channels, one patch and one cell of the heat map
+    # float64, of each row: its channels, one patch and one cell of the heat map.
+    scratch = n * h * (c + 2) * 8 / 1e6
     return [Work(_mbyte((predicted, truth)) + scratch, 0.0), Work(scratch, 0.0)]
 
 

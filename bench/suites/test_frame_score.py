@@ -77,36 +77,36 @@ def _open(shape: Shape, scorers: dict[str, Scorer], *, pixels: bool = False) -> 
     return Field(providers, check, cost=PSNR.cost(shape) if PSNR.cost else None)
 
 
+EVERYBODY = ("eager", "eager, compiled", "numpy", "vadfast", "vadfast, without torch")
+
+
+def _everybody() -> dict[str, Scorer]:
+    scorers: tuple[Scorer, ...] = (psnr, compiled(psnr), _in_numpy, _fused, _without_torch)
+    return dict(zip(EVERYBODY, scorers, strict=True))
+
+
 @contest(
     case="psnr, 64 frames in planes",
     shape=FRAMES.words,
     reference="eager",
-    providers=("eager", "eager, compiled", "numpy", "vadfast", "vadfast, without torch"),
+    providers=EVERYBODY,
     targets={"vadfast": Target(4.0, ("eager, compiled", "numpy"))},
 )
 def test_planes(stack: ExitStack) -> Field:
     """As a dataset has them."""
-    scorers: dict[str, Scorer] = {
-        "eager": psnr, "eager, compiled": compiled(psnr), "numpy": _in_numpy, "vadfast": _fused,
-        "vadfast, without torch": _without_torch,
-    }  # fmt: skip
-    return _open(FRAMES, scorers)
+    return _open(FRAMES, _everybody())
 
 
 @contest(
     case="psnr, one frame of 64 cameras, in pixels",
     shape=FRAMES.words,
     reference="eager",
-    providers=("eager", "eager, compiled", "numpy", "vadfast", "vadfast, without torch"),
+    providers=EVERYBODY,
     targets={"vadfast": Target(4.0, ("eager, compiled", "numpy"))},
 )
 def test_pixels(stack: ExitStack) -> Field:
     """As a camera gives them, and a ring keeps them."""
-    scorers: dict[str, Scorer] = {
-        "eager": psnr, "eager, compiled": compiled(psnr), "numpy": _in_numpy, "vadfast": _fused,
-        "vadfast, without torch": _without_torch,
-    }  # fmt: skip
-    return _open(FRAMES, scorers, pixels=True)
+    return _open(FRAMES, _everybody(), pixels=True)
 
 
 @contest(
