@@ -250,15 +250,7 @@ VAD_SIMD void score_frame(const Comparison & p, const vad_frame_scores & scores,
     for (int c = 0; channels != nullptr && c < p.channels; c++) {
         channels[c] = vad::mean_of(channels[c], pixels);
     }
-    if (scores.error != nullptr) {
-        scores.error[frame] = error;
-    }
-    if (scores.psnr_db != nullptr) {
-        scores.psnr_db[frame] = vad::psnr_db_of(error);
-    }
-    if (scores.worst != nullptr) {
-        scores.worst[frame] = worst;
-    }
+    vad::write_frame(scores, frame, error, worst);
 }
 
 // Whether channels lie beside each other and columns without a gap.

@@ -206,15 +206,7 @@ __global__ void __launch_bounds__(CELL_THREADS) frame_score_cells_kernel(Compari
         worst = vad::worse(worst, worsts[i]);
     }
     const double error = vad::mean_of(total, pixels * p.channels);
-    if (scores.error != nullptr) {
-        scores.error[frame] = error;
-    }
-    if (scores.psnr_db != nullptr) {
-        scores.psnr_db[frame] = vad::psnr_db_of(error);
-    }
-    if (scores.worst != nullptr) {
-        scores.worst[frame] = worst;
-    }
+    vad::write_frame(scores, frame, error, worst);
 }
 
 // ------------------------------------------------------------------------------------------------ launching

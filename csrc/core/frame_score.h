@@ -130,4 +130,17 @@ VAD_BOTH double psnr_db_of(double error) {
     return error > DBL_MAX ? -double(INFINITY) : error != error ? error : -10 * log10_of(error < 1e-10 ? 1e-10 : error);
 }
 
+// Writes what a frame has one of, as far as it is wanted.
+VAD_BOTH void write_frame(const vad_frame_scores & scores, int64_t frame, double error, double worst) {
+    if (scores.error != nullptr) {
+        scores.error[frame] = error;
+    }
+    if (scores.psnr_db != nullptr) {
+        scores.psnr_db[frame] = psnr_db_of(error);
+    }
+    if (scores.worst != nullptr) {
+        scores.worst[frame] = worst;
+    }
+}
+
 }  // namespace vad
