@@ -48,7 +48,8 @@ def compiled(function: Function, mode: str = "default") -> Function:
     """``function`` through torch.compile; a dry run tests the capture and spares the minutes of code generation."""
     if is_tiny():
         return torch.compile(function, fullgraph=True, backend="eager")
-    return torch.compile(function, fullgraph=True, mode=mode)
+    # Every case has one shape; a second case in the process must not be taken for a shape that varies.
+    return torch.compile(function, fullgraph=True, dynamic=False, mode=mode)
 
 
 def clock() -> Clock:

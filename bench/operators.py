@@ -15,7 +15,12 @@ from bench.device import compiled, device, n_copies, shrunk, wait_for_device
 from bench.shapes import Shape
 
 Function = Callable[..., Tensor]
-DTYPE_NAMES = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
+DTYPE_NAMES = {
+    torch.float32: "fp32",
+    torch.bfloat16: "bf16",
+    torch.float16: "fp16",
+    torch.uint8: "uint8",
+}
 
 # A float32 sum of n terms is off by about 1e-7 sqrt(n) of its size; below this an error says nothing about a formulation.
 _FLOOR = 2e-6

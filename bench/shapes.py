@@ -116,6 +116,11 @@ PSNR = (
     ),
     Shape("1 frame", {"B": 1, "C": 3, "H": 256, "W": 256}, "one camera, live"),
 )
+CAMERAS = Shape(
+    "1080p NV12, 64 cameras",
+    {"B": 64, "H": 1080, "W": 1920},
+    "one picture of each of 64 present-day cameras, a launch",
+)
 FILM = Shape(
     "2,000 frames", {"B": 2000, "C": 3, "H": 128, "W": 128}, "docs/training.md: Ped2 at 128 px"
 )

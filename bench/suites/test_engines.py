@@ -17,6 +17,7 @@ from torch import nn
 from bench import shapes
 from bench.child import KEEP_FREED_MEMORY, child
 from bench.contest import Check, Field, Provider, Target, contest
+from bench.device import is_quick
 from bench.networks import (
     N_WINDOWS,
     cost_of,
@@ -113,11 +114,15 @@ def open_engines(network: shapes.Network, stack: ExitStack) -> Field:
             _caller(EagerEngine(_with_winograd(scorer_of(network)), spec), windows)
         ),
         "torch.compile": Provider(_compiled(network, "default")),
-        "torch.compile, max-autotune and freezing": Provider(_frozen(network)),
         "onnxruntime, plain": Provider(_plain_onnxruntime(folder / "model.onnx", windows)),
         "openvino, plain": _plain_openvino(folder / "model.onnx", windows),
     }
     refused: dict[str, str] = {}
+    slowest_search = "torch.compile, max-autotune and freezing"
+    if is_quick():
+        refused[slowest_search] = "it searches for a minute; run without --quick"
+    else:
+        providers[slowest_search] = Provider(_frozen(network))
     # Not the run's folder: no backend that is raced here copies files of a run.
     workshop = Workshop(scorer_of(network), spec, folder, folder)
     for backend in all_backends():
@@ -211,6 +216,7 @@ def test_adl_full(stack: ExitStack) -> Field:
     shape=shapes.ADL_SMALL.words(),
     reference="eager",
     providers=PROVIDERS,
+    long=True,
 )
 def test_adl_small(stack: ExitStack) -> Field:
     """The network of the Ped2 runs, width 16 at 128x128."""

@@ -18,9 +18,11 @@ from vadfast_kernels.preprocess.native import preprocess
 from bench.contest import Check, Field, Provider, Target, contest
 from bench.cost import Cost
 from bench.device import device
+from bench.peers.preprocess import SIDE, nv12_to_rgb, nv12_traffic_mbyte
+from bench.shapes import CAMERAS
 from vadfast.data import synthetic
 
-SIDE, CAMERAS, DIFFERENT = 256, 64, 4
+DIFFERENT = 4
 Picture = np.ndarray
 
 
@@ -151,20 +153,7 @@ def test_nv12(stack: ExitStack) -> Field:
 )
 def test_nv12_of_64_cameras(stack: ExitStack) -> Field:
     """200 MB of pictures: more than a cache holds."""
-    return _open_nv12(stack, CAMERAS)
-
-
-def _nv12_in_torch(pictures: Tensor) -> Tensor:
-    """[N, 3 H / 2, W] to [N, 256, 256, 3]: every sample converted, rounded and clamped, then resized."""
-    n, rows, width = pictures.shape
-    height = rows // 3 * 2
-    y = (pictures[:, :height].float() - 16).clamp_min(0) * (1220542 / 2**20)
-    uv = pictures[:, height:].view(n, height // 2, width // 2, 2).float() - 128
-    u, v = uv.repeat_interleave(2, dim=1).repeat_interleave(2, dim=2).unbind(3)
-    rgb = [y + 1673527 / 2**20 * v, y - 852492 / 2**20 * v - 409993 / 2**20 * u, y + 2116026 / 2**20 * u]  # fmt: skip
-    x = torch.stack(rgb, dim=1).round_().clamp_(0, 255)
-    x = F.interpolate(x, (SIDE, SIDE), mode="bilinear", align_corners=False)
-    return x.round_().byte().permute(0, 2, 3, 1).contiguous()
+    return _open_nv12(stack, CAMERAS["B"])
 
 
 @pytest.mark.skipif(device().type != "cuda", reason="measures a GPU; none is here")
@@ -178,7 +167,7 @@ def _nv12_in_torch(pictures: Tensor) -> Tensor:
 )
 def test_nv12_of_64_cameras_on_a_gpu(stack: ExitStack) -> Field:
     """The pictures already there, as a decoder on the GPU leaves them; least traffic is the rows and colours that have a weight."""
-    n = CAMERAS
+    n = CAMERAS["B"]
     host = np.stack([_nv12(p) for p in _pictures(1920, 1080)])
     pictures = torch.from_numpy(host).cuda()[torch.arange(n) % DIFFERENT]
     out = torch.empty((n, SIDE, SIDE, 3), dtype=torch.uint8, device="cuda")
@@ -201,8 +190,7 @@ def test_nv12_of_64_cameras_on_a_gpu(stack: ExitStack) -> Field:
         by_vadfast()
     seen = [cv2.cvtColor(p, cv2.COLOR_YUV2RGB_NV12) for p in host]
     truth = np.stack([_bilinear(p) for p in seen])[np.arange(n) % DIFFERENT]
-    providers = _providers(torch=lambda _: _nv12_in_torch(pictures), vadfast=by_vadfast)
+    providers = _providers(torch=lambda _: nv12_to_rgb(pictures), vadfast=by_vadfast)
     providers["vadfast, CUDA graph"] = Provider(by_replay, dtype="uint8")
-    # 512 rows of luma and 384 of colour have a weight, and in them every sector of 32 bytes.
-    traffic = n * ((512 + 384) * 1920 + SIDE * SIDE * 3) / 1e6
+    traffic = nv12_traffic_mbyte(CAMERAS)
     return Field(providers, _within_a_level(truth), cost=Cost(gflop=0.0, mbyte=traffic))

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.predict import GPU, LAUNCH_US, Work, works_of
+from bench.predict import GPU, LAUNCH_US
+from bench.work import Work, compiled_works_of, works_of
 
 
 def _meta(*shape: int) -> Tensor:
@@ -46,12 +47,29 @@ def test_time_is_the_slower_of_bytes_and_flop_and_each_launch_costs() -> None:
     )
 
 
+def test_what_is_compiled_is_fused_and_its_products_stay() -> None:
+    def scaled_softmax(x: Tensor, w: Tensor) -> Tensor:
+        return torch.softmax(torch.mm(x, w), dim=-1) * 2
+
+    x, w = _meta(64, 128), _meta(128, 256)
+    eager = works_of(scaled_softmax, (x, w), backward=False)
+    compiled = compiled_works_of(scaled_softmax, (x, w), backward=False)
+    assert len(eager) == 3
+    assert [round(k.gflop * 1e9) for k in compiled] == [2 * 64 * 128 * 256, 0]
+    # The product as eager's; then softmax and scale in one kernel: read once, written once.
+    assert compiled[0].mbyte == pytest.approx(eager[0].mbyte)
+    assert compiled[1].mbyte == pytest.approx(2 * 4 * 64 * 256 / 1e6)
+    trained = [t.requires_grad_() for t in (x, w)]
+    both = compiled_works_of(scaled_softmax, trained, backward=True)
+    assert sum(k.gflop for k in both) == pytest.approx(3 * compiled[0].gflop)
+
+
 def test_an_operator_of_ours_counts_as_its_launches() -> None:
     """In a process of its own, because kernels are interpreted in this one."""
     program = """
 import torch
 from vadfast_kernels import ops
-from bench.predict import works_of
+from bench.work import works_of
 q, v = (torch.empty(1, c, 8, 8, device="meta").to(memory_format=torch.channels_last) for c in (4, 16))
 works = works_of(lambda *x: ops.criss_cross_attention(*x, backend="triton"), (q, q, v), backward=False)
 print(len(works), *(round(w.mbyte * 1e6) for w in works))
