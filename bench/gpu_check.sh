@@ -4,7 +4,7 @@
 #
 #   bench/gpu_check.sh [--dry-run] [--stage NAME]...       results: $OUT, else build/gpu_check
 #
-# --dry-run runs every stage on the CPU with tiny shapes, so that a machine without a GPU can test this script.
+# --dry-run runs every stage on the CPU with tiny shapes in float32, so that a machine without a GPU can test this script.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -84,7 +84,8 @@ lacks() {
 
 : >"$OUT/verdicts.tsv"
 quick=()
-[ "$DRY_RUN" = 1 ] && quick=(--quick)
+fp32=()
+[ "$DRY_RUN" = 1 ] && quick=(--quick) && fp32=(-k "not bf16 and not float16")
 stage machine 20 "$PYTHON" -m bench machine
 missing=$(lacks setuptools pybind11)
 if [ -n "$missing" ] || ! command -v cmake >/dev/null || ! command -v ninja >/dev/null; then
@@ -94,8 +95,8 @@ else
     [ "$DRY_RUN" = 1 ] || export CUDAARCHS=native VADFAST_CUDA=ON
     stage native 90 bash -c '"$0" setup.py -q build_ext --inplace && "$0" -m pytest -q -p no:cacheprovider -m gpu tests/native' "$PYTHON"
 fi
-stage tests 120 "$PYTHON" -m pytest -q -p no:cacheprovider tests/gpu
-stage operators 140 "$PYTHON" -m bench run operators "${quick[@]}" --out "$OUT"
+stage tests 120 "$PYTHON" -m pytest -q -p no:cacheprovider tests/gpu "${fp32[@]}"
+stage operators 140 "$PYTHON" -m bench run operators "${quick[@]}" "${fp32[@]}" --out "$OUT"
 if [ "$DRY_RUN" = 1 ]; then
     skip sanitizer "it checks a GPU's memory"
 elif command -v compute-sanitizer >/dev/null; then
@@ -112,6 +113,6 @@ else
     skip training "$missing is not installed"
     skip engines "$missing is not installed"
 fi
-stage sweep 90 "$PYTHON" -m bench run sweep --quick --out "$OUT"
+stage sweep 90 "$PYTHON" -m bench run sweep --quick "${fp32[@]}" --out "$OUT"
 echo "results: $OUT"
 exit $failed
