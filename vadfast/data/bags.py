@@ -1,0 +1,137 @@
+"""Data sets of features: films as bags of segments, of which training knows only whether something abnormal is in them.
+
+    packed      index.json and four arrays                          packed_features.py
+    listed      feature files anywhere below the folder, and lists  video_lists.py, feature_files.py
+
+A film in a list belongs to the feature file of its name, which may go on with ``_C`` or ``_i3d`` and the like.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vadfast.data.feature_files import SUFFIXES, FeatureVideo, read_features
+from vadfast.data.labels import Spans
+from vadfast.data.packed_features import INDEX, read_packed
+from vadfast.data.segments import pool_segments
+from vadfast.data.video_lists import Listed, read_annotation, read_lists
+from vadfast.errors import SourceError, UsageError
+from vadfast.progress import steps
+
+_ANNOTATION = "Temporal_Anomaly_Annotation*.txt"
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureSet:
+    """The films of a data set of features."""
+
+    root: Path
+    train: tuple[FeatureVideo, ...]
+    test: tuple[FeatureVideo, ...]
+    label_source: str  # the file that says what is abnormal
+    n_features: int  # C of the first film; stack_bags holds the others to it
+
+    kind = "features"
+    fps = None  # a film's own is not known
+
+    @property
+    def implied(self) -> dict[str, Any]:
+        """The options of a method that follow from the data."""
+        return {"n_features": self.n_features}
+
+
+def load_features(root: Path) -> FeatureSet:
+    """Finds films and labels under ``root``; reads one feature file, for the width.
+
+    Raises:
+        UsageError: ``root`` is absent or is no data set of features.
+        SourceError: lists, index and feature files do not belong together, or one is damaged.
+    """
+    if not root.is_dir():
+        raise UsageError(f"--data {root}: must be a folder of features, is not; check the path")
+    if (root / INDEX).is_file():
+        train, test = read_packed(root)
+        source = INDEX
+    else:
+        train, test, source = _listed(root)
+    if not train and not test:
+        raise SourceError(f"{root / source}: must name films, names none; see docs/data.md")
+    n_features = (train or test)[0].read().features.shape[1]
+    return FeatureSet(root, tuple(train), tuple(test), source, n_features)
+
+
+def _listed(root: Path) -> tuple[list[FeatureVideo], list[FeatureVideo], str]:
+    lists = read_lists(root)
+    if lists is None:
+        raise UsageError(
+            f"--data {root}: must hold index.json, or feature files and lists (train_normal.txt, train_abnormal.txt, "
+            "..., or Anomaly_Train.txt), has neither; see docs/data.md for the layouts"
+        )
+    annotations = sorted(root.glob(_ANNOTATION))
+    annotation = read_annotation(annotations[0]) if annotations else {}
+    files = _feature_files(root)
+    parts = {
+        part: [_video(root, listed, files, annotation, part) for listed in of_part]
+        for part, of_part in lists.items()
+    }
+    return parts["train"], parts["test"], annotations[0].name if annotations else "lists of films"
+
+
+def _feature_files(root: Path) -> dict[str, Path]:
+    """Feature files by their stem; the text files of the folder itself are lists."""
+    files = [p for p in sorted(root.rglob("*")) if p.suffix in SUFFIXES and p.is_file()]
+    return {p.stem: p for p in files if not (p.suffix == ".txt" and p.parent == root)}
+
+
+def _video(
+    root: Path, listed: Listed, files: dict[str, Path], annotation: dict[str, Spans], part: str
+) -> FeatureVideo:
+    path = files.get(listed.name)
+    if path is None:
+        near = [p for name, p in files.items() if name.startswith(f"{listed.name}_")]
+        if len(near) != 1:
+            raise SourceError(
+                f"{root}: the {part} film {listed.name} must have one feature file, has {len(near)}; "
+                f"extract its features (python -m vadfast.features) or take it off the list"
+            )
+        path = near[0]
+    spans = annotation.get(listed.name) if listed.abnormal else []
+    return FeatureVideo(listed.name, listed.abnormal, partial(read_features, path), spans)
+
+
+@dataclass(frozen=True, slots=True)
+class Stacked:
+    """Bags float32 [V, N, C], pooled, and how many frames each film has."""
+
+    bags: npt.NDArray[np.float32]
+    n_frames: tuple[int | None, ...]
+
+
+def stack_bags(
+    videos: Sequence[FeatureVideo], *, n_segments: int, n_features: int, name: str
+) -> Stacked:
+    """Reads and pools films; ``name`` is what the progress bar says.
+
+    Raises:
+        SourceError: a film cannot be read, or its features have another width.
+    """
+    bags = np.empty((len(videos), n_segments, n_features), np.float32)
+    n_frames = []
+    with steps(name, len(videos), unit="films") as bar:
+        for row, video in enumerate(videos):
+            snippets = video.read()
+            width = snippets.features.shape[1]
+            if width != n_features:
+                raise SourceError(
+                    f"{video.name}: must have features of {n_features} numbers like the model, has {width}; "
+                    "use features of one extractor"
+                )
+            bags[row] = pool_segments(snippets.features, n_segments)
+            n_frames.append(snippets.n_frames)
+            bar.advance()
+    return Stacked(bags, tuple(n_frames))
