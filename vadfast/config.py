@@ -3,7 +3,7 @@
 import difflib
 import tomllib
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -66,10 +66,11 @@ def _first_fault(error: ValidationError, record: type[BaseModel]) -> str:
 
 def _known_keys(record: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
     for part in path:
-        inner = (
-            record.model_fields[str(part)].annotation if str(part) in record.model_fields else None
-        )
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+        field = record.model_fields.get(str(part))
+        # A section that may be absent is a union with None.
+        kinds = (field.annotation, *get_args(field.annotation)) if field else ()
+        inner = [k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)]
+        if not inner:
             break
-        record = inner
+        record = inner[0]
     return list(record.model_fields)

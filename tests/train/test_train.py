@@ -14,12 +14,12 @@ import torch
 from safetensors.torch import load_file
 
 from vadfast.cli import exit_code_of
-from vadfast.data.clips import ClipSampler
+from vadfast.data.clips import Batch, ClipSampler
 from vadfast.data.store import FrameStore
 from vadfast.models.registry import load_run
 from vadfast.train.__main__ import command
+from vadfast.train.adl import ADLTraining
 from vadfast.train.config import RunConfig
-from vadfast.train.step import ADLTraining
 
 SMALL = ["--image-size", "16", "--width", "2", "--batch", "2", "--holdout", "0.2"]
 
@@ -83,7 +83,7 @@ def test_every_scope_of_attention_trains(films: Path, tmp_path: Path, attention:
     out = tmp_path / "run"
     arguments = ["--data", films, *SMALL, "--steps", "2", "--attention", attention, *extra]
     assert _train("--out", out, *arguments) == 0
-    assert RunConfig.load(out / "run.toml").adl.attention == attention
+    assert RunConfig.load(out / "run.toml").options.attention == attention
 
 
 def test_a_loss_that_is_not_finite_stops_with_step_and_losses(
@@ -178,8 +178,9 @@ def _weights_after_one_step(number: int, **options: float) -> dict[str, torch.Te
     values = {"data": "films", "dataset": "folder", "steps": 9, "adl": size | options}
     training = ADLTraining(RunConfig.parse(values, where="test"), None)
     frames = torch.randint(0, 256, (1, 5, 16, 16, 3), dtype=torch.uint8)
-    training.step(frames, torch.zeros(1, dtype=torch.int64), number)
-    return training.generator.state_dict()
+    film = np.zeros(1, np.int64)
+    training.step(Batch(frames.numpy(), film, film), number)
+    return training.network.state_dict()
 
 
 def test_training_begins_with_the_content_loss_alone() -> None:

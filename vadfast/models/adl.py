@@ -12,15 +12,17 @@ Where paper and code of the baseline differ, and what is done here:
     eq. 11      the factor 1/2 is lost in the paper and present in code. Kept.
 """
 
-from typing import Literal
+from typing import Literal, Self
 
 import torch
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 from vadfast_kernels.attention_map.rank_pooling import LEAST_CONTRAST, rank_pooling_weights
 
 from vadfast.config import Config
+from vadfast.models.conv_ae import ConvAE
+from vadfast.models.convlstm_ae import ConvLSTMAE
 from vadfast.models.prediction import cells, channels_first, decibels
 from vadfast.models.unet import Norm, UNet, xavier_initialise
 from vadfast.runtime.manifest import Chain, Component, ExponentialMean, MinMax, RobustZ
@@ -36,6 +38,7 @@ CAUSAL_CHAIN = Chain(
 )
 
 Scope = Literal["none", "clip", "video", "dataset", "mask"]
+Architecture = Literal["unet", "conv-ae", "convlstm-ae"]
 
 
 class ADLConfig(Config):
@@ -43,6 +46,7 @@ class ADLConfig(Config):
 
     image_size: PositiveInt = Field(default=256, multiple_of=8)
     width: PositiveInt = 64
+    architecture: Architecture = "unet"
     norm: Norm = "none"
     attention: Scope = "clip"
     background: NonNegativeFloat = 0.1  # B of the paper's table: weight where nothing moves
@@ -52,12 +56,37 @@ class ADLConfig(Config):
     gradient_edge: Literal["drop", "tf"] = "drop"
     content_weight: NonNegativeFloat = 1.0
     gradient_weight: NonNegativeFloat = 1.0
+    gradient_attention: bool = True  # False: the plain gradient loss, l_gd of table II
     gradient_warmup: NonNegativeInt = (
         200  # steps in which its weight rises from 0; see gradient_loss
     )
     adversarial_weight: NonNegativeFloat = 0.05
     flow_weight: NonNegativeFloat = 2.0
     flow: str = "none"  # "none", "lucas-kanade", or "package.module:function"
+
+    @model_validator(mode="after")
+    def _is_buildable(self) -> Self:
+        if self.norm != "none" and self.architecture != "unet":
+            raise ValueError(f"norm must be 'none' with architecture {self.architecture!r}")
+        return self
+
+
+_BARE: dict[str, object] = {"adversarial_weight": 0.0, "flow_weight": 0.0}
+# Rows of the paper's tables, as options: II (losses), III (maps), IV (other networks), V (background).
+ABLATIONS: dict[str, dict[str, object]] = {
+    "l_cl": _BARE | {"attention": "none", "gradient_weight": 0.0},
+    "l_acl": _BARE | {"gradient_weight": 0.0},
+    "l_acl+l_gd": _BARE | {"gradient_attention": False},
+    "l_acl+l_agd": _BARE,
+    "baseline": {"attention": "none"},
+    "human-map": {"attention": "mask"},
+    "conv-ae": _BARE | {"architecture": "conv-ae", "attention": "none", "gradient_weight": 0.0},
+    "conv-ae+adl": _BARE | {"architecture": "conv-ae"},
+    "convlstm-ae": _BARE
+    | {"architecture": "convlstm-ae", "attention": "none", "gradient_weight": 0.0},
+    "convlstm-ae+adl": _BARE | {"architecture": "convlstm-ae"},
+    **{f"background-{b:g}": {"background": b} for b in (0.0, 0.1, 0.2, 0.3, 0.4)},
+}
 
 
 # ------------------------------------------------------------------------------------------------ networks
@@ -66,8 +95,21 @@ class ADLConfig(Config):
 class Generator(UNet):
     """Frames t-4..t-1 stacked on channels [B, 12, H, W] in [-1, 1] -> frame t [B, 3, H, W]."""
 
+    n_inputs = N_FRAMES - 1
+
     def __init__(self, config: ADLConfig) -> None:
-        super().__init__(3 * (N_FRAMES - 1), width=config.width, norm=config.norm)
+        super().__init__(3 * self.n_inputs, width=config.width, norm=config.norm)
+
+
+def Network(config: ADLConfig) -> nn.Module:
+    """What is shipped: the paper's generator, or one of the autoencoders that it is compared with."""
+    match config.architecture:
+        case "unet":
+            return Generator(config)
+        case "conv-ae":
+            return ConvAE(width=config.width)
+        case "convlstm-ae":
+            return ConvLSTMAE(width=config.width)
 
 
 class Discriminator(nn.Module):
@@ -186,7 +228,7 @@ class Scorer(nn.Module):
     error in [0, 1] of each 8x8 cell).
     """
 
-    def __init__(self, generator: Generator) -> None:
+    def __init__(self, generator: nn.Module) -> None:
         super().__init__()
         self.generator = generator
 
@@ -203,6 +245,6 @@ def normalise(frames: Tensor) -> Tensor:
     return channels_first(frames) / 127.5 - 1
 
 
-def predict(generator: Generator, clip: Tensor) -> Tensor:
-    """The predicted last frame [B, 3, H, W] of a clip [B, T, 3, H, W] in [-1, 1]."""
-    return generator(clip[:, :-1].flatten(1, 2))
+def predict(generator: nn.Module, clip: Tensor) -> Tensor:
+    """The predicted, or reconstructed, last frame [B, 3, H, W] of a clip [B, T, 3, H, W] in [-1, 1]."""
+    return generator(clip[:, : generator.n_inputs].flatten(1, 2))

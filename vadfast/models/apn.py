@@ -10,20 +10,33 @@ Where paper and released code differ, and what is done here:
     section 3   the residual around the criss-cross attention is the layer's own in the text; code adds another outside of it, so
                 that features are doubled as long as gamma is 0. As the code.
     score       the weight of the feature score is 0 in the text (lambda_s = 1) and 1/2 in the test script. Both scores come out.
+    eq. 7       a sum over channels in the text, a mean in code. As the code: with the sum every feature becomes the same one, and the
+                frame is not learned.
+    eq. 7, 8    have lost an index, a square and a hinge; see ``vadfast_kernels.prototype_attention.op``.
+    eq. 3, 9    garbled; taken as the covariance over channels of each pair of prototypes.
+    section 4   weights of diversity and covariance are 0.01 in the text, 0.0001 in code, which adds 0.0001 (1 - SSIM) and a kernel of
+                detached prototypes that is constant and has no gradient. As the text; SSIM by ``ssim_weight``; the constant is left out.
 """
 
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
 import torch
-from pydantic import Field, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vadfast.config import Config
 from vadfast.layers import CrissCross, Prototypes, PrototypeUnit
 from vadfast.models.prediction import cells, channels_first, decibels
-from vadfast.runtime.manifest import Component
+from vadfast.runtime.manifest import (
+    Chain,
+    Component,
+    ExponentialMean,
+    Gaussian,
+    MinMax,
+    RobustZ,
+)
 
 NAME = "apn"
 N_FRAMES = 5  # four in, one to predict
@@ -33,6 +46,9 @@ COMPONENTS = (
     Component(name="psnr", unit="dB", high_is="normal"),
     Component(name="feature_psnr", unit="dB", high_is="normal"),
 )
+_WEIGHTS = {"psnr": 0.5, "feature_psnr": 0.5}
+PAPER_CHAIN = Chain(steps=(MinMax(), Gaussian(n_taps=15, sigma=2.0, side="both")), weights=_WEIGHTS)
+CAUSAL_CHAIN = Chain(steps=(RobustZ(), ExponentialMean(half_life_frames=2.0)), weights=_WEIGHTS)
 
 
 class APNConfig(Config):
@@ -46,6 +62,20 @@ class APNConfig(Config):
     levels: Literal[3, 4] = 3
     criss_cross: bool = True
     n_prototypes: PositiveInt = 10
+    # "prototypes" leaves the rest of the network as it is: a new scene needs a few steps of its first frames (few-shot, after MPN).
+    trained: Literal["all", "prototypes"] = "all"
+    compactness_weight: NonNegativeFloat = 1.0
+    diversity_weight: NonNegativeFloat = 0.01
+    covariance_weight: NonNegativeFloat = 0.01
+    ssim_weight: NonNegativeFloat = 0.0
+
+
+# Rows of the paper's tables, as options.
+ABLATIONS: dict[str, dict[str, object]] = {
+    "no-criss-cross": {"criss_cross": False},
+    "mpn": {"levels": 4, "criss_cross": False},
+    **{f"prototypes-{n}": {"n_prototypes": n} for n in (1, 5, 10, 20, 40)},
+}
 
 
 # ------------------------------------------------------------------------------------------------ network
@@ -123,6 +153,59 @@ def _convolutions(*channels: int) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
+# ------------------------------------------------------------------------------------------------ losses
+
+
+def losses(prediction: Prediction, target: Tensor, config: APNConfig) -> dict[str, Tensor]:
+    r"""The terms of the training loss by name, not yet weighted.
+
+    frame        mean over (b, c, y, x) of (prediction - target)^2                  eq. 5
+    compactness  mean over (b, n, c) of (z[n] - p*)^2, p* the best prototype        eq. 7
+    diversity    mean over pairs of max(0, 1 - |p - p'|^2)                          eq. 8
+    covariance   mean over pairs of |cov(p, p')|, over channels                     eq. 3, 9
+    ssim         1 - SSIM(prediction, target); only where it has a weight
+    """
+    prototypes = prediction.prototypes
+    found = {
+        "frame": F.mse_loss(prediction.frame, target),
+        "compactness": prototypes.compactness.mean() / prototypes.p.shape[2],
+        "diversity": prototypes.diversity.mean(),
+        "covariance": covariance(prototypes.p),
+    }
+    if config.ssim_weight:
+        found["ssim"] = 1 - ssim(prediction.frame, target)
+    return found
+
+
+def covariance(p: Tensor) -> Tensor:
+    """Mean over images and pairs of prototypes [B, M, C] of the absolute covariance over channels; 0 for one prototype."""
+    n = p.shape[1]
+    if n < 2:
+        return p.new_zeros(())
+    centred = p - p.mean(dim=2, keepdim=True)
+    pairs = (centred @ centred.mT / p.shape[2]).abs()  # [B, M, M]
+    return pairs.triu(diagonal=1).sum(dim=(1, 2)).mean() * (2 / (n * (n - 1)))
+
+
+def ssim(a: Tensor, b: Tensor) -> Tensor:
+    """Mean structural similarity of images [B, C, H, W] in [-1, 1] (Wang et al., 2004): windows of 11 px, sigma 1.5, no padding."""
+    taps = torch.exp(-((torch.arange(11, device=a.device) - 5.0) ** 2) / (2 * 1.5**2))
+    taps = (taps / taps.sum()).to(a.dtype)
+    channels = a.shape[1]
+
+    def blur(x: Tensor) -> Tensor:
+        for shape in ((1, 1, 11, 1), (1, 1, 1, 11)):
+            x = F.conv2d(x, taps.view(shape).expand(channels, *shape[1:]), groups=channels)
+        return x
+
+    c1, c2 = (0.01 * 2) ** 2, (0.03 * 2) ** 2
+    mean_a, mean_b = blur(a), blur(b)
+    var_a, var_b = blur(a * a) - mean_a**2, blur(b * b) - mean_b**2
+    shared = blur(a * b) - mean_a * mean_b
+    luminance = (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
+    return (luminance * (2 * shared + c2) / (var_a + var_b + c2)).mean()
+
+
 # ------------------------------------------------------------------------------------------------ score
 
 
@@ -145,9 +228,14 @@ class Scorer(nn.Module):
 
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Returns (components, heatmap) of a batch of windows."""
-        clip = channels_first(frames) / 127.5 - 1  # [B, 5, 3, H, W]
+        clip = normalise(frames)  # [B, 5, 3, H, W]
         predicted, prototypes = self.network(clip[:, :-1].flatten(1, 2))
         error = ((predicted - clip[:, -1]) / 2).square()  # [B, 3, H, W]
         distance = prototypes.compactness.mean(dim=(1, 2)) / prototypes.p.shape[2]  # [B]
         components = torch.stack([error.mean(dim=(1, 2, 3)), distance], dim=1)
         return decibels(components), cells(error, HEATMAP_CELL_PX)
+
+
+def normalise(frames: Tensor) -> Tensor:
+    """uint8 frames [B, T, H, W, 3] -> float32 clip [B, T, 3, H, W] in [-1, 1]."""
+    return channels_first(frames) / 127.5 - 1

@@ -5,6 +5,7 @@ import importlib
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import cast
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -12,10 +13,10 @@ from torch import nn
 
 from vadfast.data.datasets import Kind
 from vadfast.errors import UsageError, VadfastError
+from vadfast.methods import BAG_METHODS, METHODS
 from vadfast.runtime.manifest import Chain, Component, InputSpec
 from vadfast.train.config import RunConfig
 
-METHODS = ("adl",)
 MODEL_FILE = "model.safetensors"
 CONFIG_FILE = "run.toml"
 
@@ -34,6 +35,7 @@ class TrainedModel:
     """A trained model and everything that gives its numbers meaning."""
 
     method: str
+    network: nn.Module  # what was trained, in the scorer
     # Frames uint8 [B, T, H, W, 3] -> (components [B, K], heatmap [B, h, w]); eval mode, float32.
     scorer: nn.Module
     input: InputSpec
@@ -44,27 +46,72 @@ class TrainedModel:
     data: RunData
 
 
-def method_module(name: str) -> ModuleType:
-    """The module of method ``name``.
-
-    Raises:
-        UsageError: there is none of that name.
-    """
+def check_method(name: str) -> str:
+    """Returns ``name`` if a method has it; raises UsageError if none has."""
     if name not in METHODS:
         raise UsageError(f"--method must be one of {', '.join(METHODS)}, got {name!r}")
-    return importlib.import_module(f"vadfast.models.{name}")
+    return name
+
+
+def method_module(name: str) -> ModuleType:
+    """The model of method ``name``; raises UsageError where there is none of that name."""
+    return importlib.import_module(f"vadfast.models.{check_method(name)}")
 
 
 def input_spec(config: RunConfig, fps: float | None) -> InputSpec:
     """The model's input as bundles describe it."""
-    size = config.adl.image_size
+    size = config.options.image_size
     return InputSpec(
-        n_frames=method_module(config.method).N_FRAMES, height=size, width=size, fps=fps
+        n_frames=method_module(config.method).N_FRAMES,
+        height=size,
+        width=size,
+        fps=fps,
+        teachers=getattr(config.options, "teachers", None),
     )
 
 
 def load_run(run: Path) -> TrainedModel:
-    """Opens a run directory that vadfast.train wrote.
+    """Opens a run directory that vadfast.train wrote, of a method that scores frames.
+
+    Raises:
+        UsageError: it is no run directory, or one of a method that scores bags.
+        VadfastError: its weights are damaged or do not fit its configuration.
+    """
+    stored = open_run(run)
+    config, module = stored.config, method_module(stored.config.method)
+    if config.method in BAG_METHODS:
+        raise UsageError(
+            f"{run}: must be a run of a method that scores frames here, it is one of {config.method}, which scores bags of "
+            "features; python -m vadfast.evaluate takes it"
+        )
+    if hasattr(module, "meaning"):  # a method whose options decide what it returns
+        components, paper_chain, causal_chain = module.meaning(config.options)
+    else:
+        components, paper_chain, causal_chain = module.COMPONENTS, module.PAPER_CHAIN, module.CAUSAL_CHAIN
+    return TrainedModel(
+        method=config.method,
+        network=stored.network,
+        scorer=module.Scorer(stored.network).eval(),
+        input=input_spec(config, config.fps),
+        components=components,
+        paper_chain=paper_chain,
+        causal_chain=causal_chain,
+        checkpoint_sha256=stored.checkpoint_sha256,
+        data=RunData(Path(config.data), cast(Kind, config.dataset), config.holdout),
+    )
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A run directory as it lies on disk: its configuration, and the network with its trained weights."""
+
+    config: RunConfig
+    network: nn.Module
+    checkpoint_sha256: str
+
+
+def open_run(run: Path) -> StoredRun:
+    """Opens a run directory of any method.
 
     Raises:
         UsageError: it is no run directory.
@@ -77,22 +124,12 @@ def load_run(run: Path) -> TrainedModel:
             "train one with python -m vadfast.train --out RUN"
         )
     config = RunConfig.load(run / CONFIG_FILE)
-    module = method_module(config.method)
-    generator = module.Generator(config.adl)
+    network = method_module(config.method).Network(config.options)
     try:
-        generator.load_state_dict(load_file(weights))
+        network.load_state_dict(load_file(weights))
     except (SafetensorError, RuntimeError, OSError) as error:
         first = str(error).strip().splitlines()[0]
         raise VadfastError(
             f"{weights}: does not hold the weights that {CONFIG_FILE} describes ({first}); restore the run or train again"
         ) from error
-    return TrainedModel(
-        method=config.method,
-        scorer=module.Scorer(generator).eval(),
-        input=input_spec(config, config.fps),
-        components=module.COMPONENTS,
-        paper_chain=module.PAPER_CHAIN,
-        causal_chain=module.CAUSAL_CHAIN,
-        checkpoint_sha256=hashlib.sha256(weights.read_bytes()).hexdigest(),
-        data=RunData(Path(config.data), config.dataset, config.holdout),
-    )
+    return StoredRun(config, network, hashlib.sha256(weights.read_bytes()).hexdigest())

@@ -10,20 +10,32 @@ Where paper and released code differ, and what is done here:
     section 3.4 variance attention: see ``vadfast.layers.VarianceAttention``; the code's form, the paper's by ``variance="paper"``.
     section 3.2 batch normalisation behind each block of the appearance stream in the text, before it in code. As the code.
     eq. 10      has lost the minus sign of the exponent and an index of the denominator; the distance is not squared. As the code.
-    eq. 13      1 / loss. Here its decibels: the same order, and a number that engines can be compared by.
+    eq. 6       the gradient term compares signed differences with absolute ones in the text; absolute both. Its weight is 1 in the text
+                and 0.01 in code. As the code.
+    eq. 12      the cluster term is averaged over centres in code. As the code.
+    section 4   k-means runs on codes before they have length 1 in code, so that the centres start far from them. Here after.
+    eq. 13      1 / loss. Here its decibels: the same order, and a number that engines can be compared by; the paper's chain turns
+                them back before its min-max.
 """
 
 from typing import Literal, NamedTuple
 
 import torch
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vadfast.config import Config
 from vadfast.layers import ClusterDistance, VarianceAttention
 from vadfast.models.prediction import cells, channels_first, decibels
-from vadfast.runtime.manifest import Component
+from vadfast.runtime.manifest import (
+    Chain,
+    Component,
+    ExponentialMean,
+    MinMax,
+    Reciprocal,
+    RobustZ,
+)
 
 NAME = "std"
 N_FRAMES = 5  # four in, one to predict
@@ -31,6 +43,9 @@ HEATMAP_CELL_PX = 8  # a position of the codes
 _CELLS = 16  # variance attention's, along each side, at every level
 
 COMPONENTS = (Component(name="dissociated_psnr", unit="dB", high_is="normal"),)
+_WEIGHTS = {"dissociated_psnr": 1.0}
+PAPER_CHAIN = Chain(steps=(Reciprocal(), MinMax()), weights=_WEIGHTS)
+CAUSAL_CHAIN = Chain(steps=(RobustZ(), ExponentialMean(half_life_frames=2.0)), weights=_WEIGHTS)
 
 
 class STDConfig(Config):
@@ -41,6 +56,17 @@ class STDConfig(Config):
     variance: Literal["code", "paper"] = "code"
     n_clusters: PositiveInt = 32
     sharpness: PositiveFloat = 25.0  # alpha of eq. 10
+    gradient_weight: NonNegativeFloat = 0.01
+    cluster_weight: NonNegativeFloat = 0.1
+    # Of the steps, before k-means: appearance and motion alone. The paper's 50 of 150 epochs.
+    autoencoder_share: float = Field(default=1 / 3, gt=0, lt=1)
+
+
+# Rows of the paper's tables, as options.
+ABLATIONS: dict[str, dict[str, object]] = {
+    "variance-paper": {"variance": "paper"},
+    **{f"clusters-{n}": {"n_clusters": n} for n in (4, 8, 16, 32, 64)},
+}
 
 
 # ------------------------------------------------------------------------------------------------ networks
@@ -72,8 +98,15 @@ class Network(nn.Module):
         """Returns what the streams make of the frames."""
         first, z_a = self.appearance(frames[:, :3])
         difference, z_m = self.motion(frames)
-        codes = F.normalize(torch.cat([z_a, z_m], dim=1), dim=1)  # [B, 16 neck, H/8, W/8]
-        return Dissociation(first, difference, self.clusters(codes))
+        return Dissociation(first, difference, self.clusters(_joined(z_a, z_m)))
+
+    def codes(self, frames: Tensor) -> Tensor:
+        """Returns what is clustered [B, 16 neck, H/8, W/8], of length 1 at each position."""
+        return _joined(self.appearance.encode(frames[:, :3]), self.motion.encode(frames)[0])
+
+
+def _joined(z_a: Tensor, z_m: Tensor) -> Tensor:
+    return F.normalize(torch.cat([z_a, z_m], dim=1), dim=1)
 
 
 class Appearance(nn.Module):
@@ -92,8 +125,12 @@ class Appearance(nn.Module):
 
     def forward(self, frame: Tensor) -> tuple[Tensor, Tensor]:
         """Returns (frame, z_a)."""
-        z = F.normalize(self.code(self.encoder(self.stem(frame))), p=1, dim=1)
+        z = self.encode(frame)
         return self.head(self.decoder(z)), z
+
+    def encode(self, frame: Tensor) -> Tensor:
+        """Returns z_a."""
+        return F.normalize(self.code(self.encoder(self.stem(frame))), p=1, dim=1)
 
 
 class Motion(nn.Module):
@@ -121,15 +158,19 @@ class Motion(nn.Module):
 
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Returns (difference, z_m)."""
+        z, f1, f2 = self.encode(frames)
+        x = torch.cat([self.up3(z), f2], dim=1)  # [B, 8 neck, H/4, W/4]
+        x = torch.cat([self.up2(x), f1], dim=1)  # [B, 4 neck, H/2, W/2]
+        return self.head(self.up1(x)), z
+
+    def encode(self, frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns z_m, and the encoder's features at a half and a quarter of the size."""
         x, features = self.stem(frames), []
         for level in self.encoder:
             x = level(x)
             features.append(x)
         f1, f2, f3 = features
-        z = F.normalize(self.code(f3), p=1, dim=1)
-        x = torch.cat([self.up3(z), f2], dim=1)  # [B, 8 neck, H/4, W/4]
-        x = torch.cat([self.up2(x), f1], dim=1)  # [B, 4 neck, H/2, W/2]
-        return self.head(self.up1(x)), z
+        return F.normalize(self.code(f3), p=1, dim=1), f1, f2
 
 
 class _Residual(nn.Module):
@@ -182,8 +223,13 @@ class Scorer(nn.Module):
 
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Returns (components, heatmap) of a batch of windows."""
-        clip = channels_first(frames) / 255  # [B, 5, 3, H, W]
+        clip = normalise(frames)  # [B, 5, 3, H, W]
         first, difference, distance = self.network(clip[:, :-1].flatten(1, 2))
         error = cells((first + difference - clip[:, -1]).square(), HEATMAP_CELL_PX)
         heatmap = error * distance
         return decibels(heatmap.mean(dim=(1, 2))).unsqueeze(1), heatmap
+
+
+def normalise(frames: Tensor) -> Tensor:
+    """uint8 frames [B, T, H, W, 3] -> float32 clip [B, T, 3, H, W] in [0, 1]."""
+    return channels_first(frames) / 255

@@ -6,7 +6,18 @@ one definition of "what goes in, what comes out, what it means" from training to
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
+
+from vadfast.teachers.codes import N_PICTURES
+from vadfast.teachers.settings import TeacherSettings
 
 FORMAT_VERSION = 1
 
@@ -16,15 +27,24 @@ class _Record(BaseModel):
 
 
 class InputSpec(_Record):
-    """What one window is: ``frames`` uint8 [B, n_frames, height, width, 3], RGB, resized by ``resize``."""
+    """What one window is: ``frames`` uint8 [B, n_pictures, height, width, 3], RGB, resized by ``resize``.
 
-    n_frames: PositiveInt
+    Its camera frames come first; behind them are the pictures that teachers make of the newest one, where the model has teachers.
+    """
+
+    n_frames: PositiveInt  # of the camera
     height: PositiveInt
     width: PositiveInt
     colour: Literal["rgb"] = "rgb"
     resize: Literal["bilinear"] = "bilinear"
     # Frame rate of the training video; None where it was a folder of frames without one.
     fps: PositiveFloat | None = None
+    teachers: TeacherSettings | None = None
+
+    @property
+    def n_pictures(self) -> int:
+        """The length of a window: camera frames, and what the teachers make (``vadfast.teachers.codes``)."""
+        return self.n_frames + (N_PICTURES if self.teachers else 0)
 
 
 class Component(_Record):
@@ -54,14 +74,63 @@ class ExponentialMean(_Record):
     half_life_frames: PositiveFloat
 
 
-Step = Annotated[MinMax | RobustZ | ExponentialMean, Field(discriminator="step")]
+class Reciprocal(_Record):
+    """-10^(-x / 10): of decibels with their sign turned, the reciprocal that they are of, its sign turned. For whole videos."""
+
+    step: Literal["reciprocal"] = "reciprocal"
+
+
+# Which frames a smoothing step sees about each: those on both sides, which needs the whole video, or the past alone, which is causal.
+Side = Literal["both", "past"]
+
+
+class Gaussian(_Record):
+    """Mean with weights exp(-(i / sigma)^2 / 2) of ``n_taps`` (odd) frames; of the past alone, their newer half."""
+
+    step: Literal["gaussian"] = "gaussian"
+    n_taps: PositiveInt = 15
+    sigma: PositiveFloat = 2.0  # frames
+    side: Side = "past"
+
+
+class SavitzkyGolay(_Record):
+    """Polynomial of ``order``, least squares over ``length`` (odd) frames, read in the middle, or at the newest of the past.
+
+    A video with fewer frames takes the largest odd length that it has.
+    """
+
+    step: Literal["savitzky_golay"] = "savitzky_golay"
+    length: PositiveInt = 21
+    order: NonNegativeInt = 2
+    side: Side = "past"
+
+
+class Median(_Record):
+    """Median of ``length`` (odd) frames about each, or of the past."""
+
+    step: Literal["median"] = "median"
+    length: PositiveInt = 17
+    side: Side = "past"
+
+
+Step = Annotated[
+    MinMax | RobustZ | ExponentialMean | Reciprocal | Gaussian | SavitzkyGolay | Median,
+    Field(discriminator="step"),
+]
 
 
 class Chain(_Record):
-    """From components to one anomaly score: sign (high = abnormal), the steps in order per component, weighted sum."""
+    """From components to one anomaly score: sign (high = abnormal), the steps in order per component, then their weighted sum or maximum."""
 
     steps: tuple[Step, ...]
-    weights: dict[str, float]  # component name -> weight in the sum
+    weights: dict[str, float]  # component name -> its factor before they are combined
+    combine: Literal["sum", "max"] = "sum"
+
+    @model_validator(mode="after")
+    def _has_a_maximum(self) -> Self:
+        if self.combine == "max" and not self.weights:
+            raise ValueError("combine = max must have the weight of one component at least")
+        return self
 
 
 class ComponentStatistics(_Record):

@@ -16,8 +16,12 @@ from vadfast.runtime.manifest import (
     Chain,
     Component,
     ExponentialMean,
+    Gaussian,
+    Median,
     MinMax,
+    Reciprocal,
     RobustZ,
+    SavitzkyGolay,
     Step,
 )
 
@@ -41,12 +45,17 @@ def run_chain(
         raise ValueError(
             f"components must be [n, {len(spec)}] ({_names(spec)}), got {list(x.shape)}"
         )
-    score = np.zeros(len(x))
+    branches = []
     for column, weight in _weighted(chain, spec):
         y = _sign(spec[column]) * x[:, column]
         for step in chain.steps:
             y = _run_step(step, y, spec[column], calibration)
-        score += weight * y
+        branches.append(weight * y + 0.0)  # as the core adds to nothing: -0 becomes 0
+    if chain.combine == "max":
+        return np.max(branches, axis=0)
+    score = np.zeros(len(x))
+    for branch in branches:
+        score += branch
     return score
 
 
@@ -67,14 +76,16 @@ class ChainState:
             )
             for column, weight in _weighted(chain, spec)
         ]
-        self._chain = native.Chain(len(spec), branches)
+        # The core sums; a maximum is taken here, of a chain for each component.
+        parts = [branches] if chain.combine == "sum" else [[branch] for branch in branches]
+        self._chains = [native.Chain(len(spec), part) for part in parts]
 
     def push(self, components: npt.ArrayLike) -> float:
         """Returns the score of the next frame from its ``components`` [K]."""
         x = np.asarray(components, dtype=np.float64)
         if x.shape != (self._n_components,):
             raise ValueError(f"components must be [{self._n_components}], got {list(x.shape)}")
-        return float(self._chain.push(x[None])[0])
+        return max(float(chain.push(x[None])[0]) for chain in self._chains)
 
 
 def _causal(step: Step, component: Component, calibration: Calibration | None) -> native.Step:
@@ -83,11 +94,16 @@ def _causal(step: Step, component: Component, calibration: Calibration | None) -
             return _robust_z(component, calibration)
         case ExponentialMean(half_life_frames=half_life):
             return native.ExponentialMean(half_life)
-        case MinMax():
+        case Gaussian(n_taps=n_taps, sigma=sigma, side="past"):
+            return native.Gaussian(n_taps, sigma)
+        case SavitzkyGolay(length=length, order=order, side="past"):
+            return native.Savgol(length, order)
+        case Median(length=length, side="past"):
+            return native.Median(length)
+        case _:
             raise UsageError(
-                "chain: a causal chain must hold robust_z and exponential_mean only, got minmax, "
-                "which needs the "
-                "whole video; use run_chain on all frames"
+                f"chain: a causal chain must hold live steps that look at the past alone, got {step.step}, "
+                "which needs the whole video; use run_chain on all frames"
             )
 
 
@@ -108,8 +124,18 @@ def _robust_z(component: Component, calibration: Calibration | None) -> native.R
 
 
 def _run_step(step: Step, x: Array, component: Component, calibration: Calibration | None) -> Array:
-    if isinstance(step, MinMax):
-        return native.minmax(x)
+    match step:
+        case MinMax():
+            return native.minmax(x)
+        case Reciprocal():
+            return -(10 ** (-x / 10))
+        case Gaussian(n_taps=n_taps, sigma=sigma, side="both"):
+            return native.gaussian(x, n_taps, sigma)
+        case SavitzkyGolay(length=length, order=order, side="both"):
+            longest = len(x) - 1 + len(x) % 2
+            return native.savgol(x, min(length, longest), order) if longest > order else x
+        case Median(length=length, side="both"):
+            return native.median(x, length)
     chain = native.Chain(1, [native.Branch(0, [_causal(step, component, calibration)])])
     return chain.push(x[:, None])
 

@@ -8,6 +8,7 @@ from rich.markup import escape
 
 from vadfast.cli import Debug, run_command, talk
 from vadfast.errors import UsageError
+from vadfast.methods import METHODS
 
 _RESUME_TAKES = {"out", "resume", "debug", "ctx"}
 
@@ -18,82 +19,116 @@ def command(
     data: Annotated[
         Path | None, typer.Option(help="Data set, folder of films or of frames, or one film.")
     ] = None,
-    method: Annotated[str, typer.Option(help="adl.")] = "adl",
-    dataset: Annotated[str, typer.Option(help="auto, ped1, ped2, avenue or folder.")] = "auto",
+    method: Annotated[str, typer.Option(help=", ".join(METHODS) + ".")] = "adl",
+    dataset: Annotated[
+        str, typer.Option(help="auto, ped1, ped2, avenue, folder or features.")
+    ] = "auto",
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where the run in --out stopped.")
     ] = False,
     steps: Annotated[int, typer.Option(help="Training steps.")] = 20_000,
-    batch: Annotated[int, typer.Option(help="Clips per step.")] = 4,
-    learning_rate: Annotated[float, typer.Option(help="Adam's, falling linearly to 0.")] = 2e-4,
+    batch: Annotated[int | None, typer.Option(help="Clips per step; none: the method's.")] = None,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(help="Adam's, falling linearly to 0; none: the method's."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of weights and order of clips.")] = 0,
     holdout: Annotated[
         float, typer.Option(help="Share at the end of each film kept for calibration.")
     ] = 0.1,
     precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    start_from: Annotated[
+        Path | None, typer.Option(help="Run of the same method whose weights to begin with.")
+    ] = None,
+    ablation: Annotated[
+        str, typer.Option(help="A row of the paper's tables, by name; an unknown one lists them.")
+    ] = "",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="NAME=VALUE of the method's options; docs/methods.md."),
+    ] = None,
     image_size: Annotated[
-        int, typer.Option(help="Side of the square input, px, a multiple of 8.")
-    ] = 256,
+        int | None, typer.Option(help="Side of the square input, px; none: the published one.")
+    ] = None,
     width: Annotated[
-        int, typer.Option(help="Channels of the first level; 64 is the published net.")
-    ] = 64,
-    norm: Annotated[str, typer.Option(help="none or batch.")] = "none",
+        int | None, typer.Option(help="Channels of the first level; none: the published net.")
+    ] = None,
+    norm: Annotated[str | None, typer.Option(help="adl: none or batch.")] = None,
     attention: Annotated[
-        str, typer.Option(help="Scope of the map: none, clip, video, dataset, mask.")
-    ] = "clip",
+        str | None, typer.Option(help="adl: scope of the map: none, clip, video, dataset, mask.")
+    ] = None,
     mask_folder: Annotated[
-        Path | None, typer.Option(help="NAME.npy masks for --attention mask.")
+        Path | None, typer.Option(help="adl: NAME.npy masks for --attention mask.")
     ] = None,
     background: Annotated[
-        float, typer.Option(help="The map's value where nothing moves: B of the paper.")
-    ] = 0.1,
+        float | None, typer.Option(help="adl: the map where nothing moves: B of the paper, 0.1.")
+    ] = None,
     gradient_warmup: Annotated[
-        int, typer.Option(help="Steps in which the gradient loss rises from 0; docs/training.md.")
-    ] = 200,
+        int | None,
+        typer.Option(help="adl: steps in which the gradient loss rises; docs/training.md."),
+    ] = None,
     normalise_attention: Annotated[
-        bool, typer.Option(help="Divide losses by the mean weight.")
-    ] = False,
-    content_weight: Annotated[float, typer.Option(help="Weight of the content loss.")] = 1.0,
-    gradient_weight: Annotated[float, typer.Option(help="Weight of the gradient loss.")] = 1.0,
+        bool | None, typer.Option(help="adl: divide losses by the mean weight.")
+    ] = None,
+    content_weight: Annotated[
+        float | None, typer.Option(help="adl: weight of the content loss.")
+    ] = None,
+    gradient_weight: Annotated[
+        float | None, typer.Option(help="adl: weight of the gradient loss.")
+    ] = None,
     gradient_edge: Annotated[
-        str, typer.Option(help="Last column and row: drop, or tf as the original's padding.")
-    ] = "drop",
+        str | None, typer.Option(help="adl: last column and row: drop, or tf as the original's.")
+    ] = None,
     adversarial: Annotated[
-        float, typer.Option(help="Weight of the adversarial loss; 0: no discriminator.")
-    ] = 0.05,
+        float | None,
+        typer.Option(help="adl: weight of the adversarial loss; 0: no discriminator."),
+    ] = None,
     flow: Annotated[
-        str, typer.Option(help="none, lucas-kanade or package.module:function.")
-    ] = "none",
-    flow_weight: Annotated[float, typer.Option(help="Weight of the flow loss.")] = 2.0,
+        str | None, typer.Option(help="adl: none, lucas-kanade or package.module:function.")
+    ] = None,
+    flow_weight: Annotated[float | None, typer.Option(help="adl: weight of the flow loss.")] = None,
     debug: Debug = False,
 ) -> None:
     """Trains a model on normal video; the run directory holds weights, configuration, log and the state to resume from."""
-    from vadfast.data.datasets import load_dataset
-    from vadfast.models.registry import CONFIG_FILE, method_module
+    from vadfast.models.registry import CONFIG_FILE
     from vadfast.train.config import RunConfig
     from vadfast.train.loop import train
     from vadfast.train.machine import choose_precision
+    from vadfast.train.options import method_options
+    from vadfast.train.training import load_data, training_module
 
     if resume:
         _refuse_changes(ctx)
         config = RunConfig.load(out / CONFIG_FILE)
-        loaded = load_dataset(Path(config.data), config.dataset)
+        loaded = load_data(config.method, Path(config.data), config.dataset)
     else:
         if data is None:
             raise UsageError(
-                "--data must name normal video to train on, got nothing; see docs/data.md for layouts"
+                "--data must name normal video to train on, or features for sta, got nothing; see docs/data.md for layouts"
             )
         if (out / CONFIG_FILE).exists():
             raise UsageError(
                 f"--out {out}: holds a run already; add --resume to go on, or name a new directory"
             )
-        method_module(method)
-        if dataset not in ("auto", "ped1", "ped2", "avenue", "folder"):
-            raise UsageError(
-                f"--dataset must be auto, ped1, ped2, avenue or folder, got {dataset!r}"
-            )
-        loaded = load_dataset(data, dataset)  # type: ignore[arg-type]
+        defaults = training_module(method)
+        flags = {
+            "image_size": image_size,
+            "width": width,
+            "norm": norm,
+            "attention": attention,
+            "background": background,
+            "gradient_warmup": gradient_warmup,
+            "normalise_attention": normalise_attention,
+            "content_weight": content_weight,
+            "gradient_weight": gradient_weight,
+            "gradient_edge": gradient_edge,
+            "adversarial_weight": adversarial,
+            "flow": flow,
+            "flow_weight": flow_weight,
+        }
+        options = method_options(method, ablation, flags, settings or [])
+        loaded = load_data(method, data, dataset)
         if not loaded.train:
             raise UsageError(
                 f"--data {data}: must hold training films, found only test films; see docs/data.md"
@@ -108,30 +143,17 @@ def command(
                 "method": method,
                 "data": str(data.resolve()),
                 "dataset": loaded.kind,
-                "fps": loaded.train[0].source.fps,
+                "fps": loaded.fps,
                 "holdout": holdout,
                 "seed": seed,
                 "steps": steps,
-                "batch": batch,
-                "learning_rate": learning_rate,
+                "batch": defaults.BATCH if batch is None else batch,
+                "learning_rate": defaults.LEARNING_RATE if learning_rate is None else learning_rate,
                 "precision": chosen,
                 "device": device,
                 "mask_folder": str(mask_folder.resolve()) if mask_folder else None,
-                "adl": {
-                    "image_size": image_size,
-                    "width": width,
-                    "norm": norm,
-                    "attention": attention,
-                    "background": background,
-                    "gradient_warmup": gradient_warmup,
-                    "normalise_attention": normalise_attention,
-                    "content_weight": content_weight,
-                    "gradient_weight": gradient_weight,
-                    "gradient_edge": gradient_edge,
-                    "adversarial_weight": adversarial,
-                    "flow": flow,
-                    "flow_weight": flow_weight,
-                },
+                "start_from": str(start_from.resolve()) if start_from else None,
+                method: {**loaded.implied, **options},
             },
             where="vadfast train",
         )

@@ -19,24 +19,21 @@ from rich.markup import escape
 
 from vadfast.atomic import atomic_file
 from vadfast.cli import talk
-from vadfast.data.clips import ClipSampler, prefetch
+from vadfast.data.bags import FeatureSet
 from vadfast.data.datasets import Dataset
-from vadfast.data.holdout import n_trained
-from vadfast.data.store import open_store
 from vadfast.errors import TrainingError, UsageError
-from vadfast.models.registry import CONFIG_FILE, MODEL_FILE, input_spec
+from vadfast.models.registry import CONFIG_FILE, MODEL_FILE, open_run
 from vadfast.progress import steps
-from vadfast.train.attention import precomputed_maps
 from vadfast.train.checkpoint import CHECKPOINT_FILE, load_checkpoint, save_checkpoint, save_tensors
 from vadfast.train.config import CHECKPOINT_EVERY_S, RunConfig
 from vadfast.train.machine import keep_freed_memory
-from vadfast.train.step import ADLTraining
+from vadfast.train.training import Batches, Training, training_module
 
 LOG_FILE = "log.csv"
 LOG_EVERY = 10  # steps
 
 
-def train(config: RunConfig, dataset: Dataset, run: Path, *, resume: bool) -> bool:
+def train(config: RunConfig, dataset: Dataset | FeatureSet, run: Path, *, resume: bool) -> bool:
     """Trains into the directory ``run``; returns False if Ctrl-C ended it early (its checkpoint is then usable).
 
     Raises:
@@ -45,32 +42,19 @@ def train(config: RunConfig, dataset: Dataset, run: Path, *, resume: bool) -> bo
     """
     keep_freed_memory()
     torch.manual_seed(config.seed)
-    spec = input_spec(config, config.fps)
-    with steps("reading frames", None, unit="frames") as bar:
-        store = open_store(
-            dataset.train, spec, progress=lambda n, total: bar.update(n, total=total)
-        )
-    lengths = (store.offsets[1:] - store.offsets[:-1]).tolist()
-    ends = [n_trained(length, config.holdout) for length in lengths]
-    sampler = ClipSampler(store, ends, n_frames=spec.n_frames, batch=config.batch, seed=config.seed)
-    if not len(sampler.starts):
-        raise UsageError(
-            f"--data {dataset.root}: must hold a film of at least {spec.n_frames} frames, the longest has {max(lengths)}; "
-            "give longer video"
-        )
-    maps = precomputed_maps(config.adl, store, dataset.train, config.mask_folder, ends)
-    training = ADLTraining(config, maps)
+    training, data = training_module(config.method).open_training(config, dataset)
     first = 0
     if resume:
         state, first = load_checkpoint(run / CHECKPOINT_FILE)
         training.restore(state)
+    elif config.start_from is not None:
+        _start_from(Path(config.start_from), training, config.method)
     config.save(run / CONFIG_FILE)
     talk.print(
-        f"training {config.method} on {len(sampler.starts):,} clips of {len(dataset.train)} films, "
-        f"{config.adl.image_size} px, width {config.adl.width}, {config.precision} on {config.device}, "
+        f"training {config.method} on {data.about}, {config.precision} on {config.device}, "
         f"{torch.get_num_threads()} threads, steps {first:,} to {config.steps:,}"
     )
-    done = _steps(config, training, sampler, run, first)
+    done = _steps(config, training, data, run, first)
     if done < config.steps:
         talk.print(
             f"stopped after step {done:,}; go on with: python -m vadfast.train --out {escape(str(run))} --resume"
@@ -78,12 +62,10 @@ def train(config: RunConfig, dataset: Dataset, run: Path, *, resume: bool) -> bo
     return done == config.steps
 
 
-def _steps(
-    config: RunConfig, training: ADLTraining, sampler: ClipSampler, run: Path, first: int
-) -> int:
+def _steps(config: RunConfig, training: Training, data: Batches, run: Path, first: int) -> int:
     """Runs the steps; returns how many are done when it ends or Ctrl-C comes."""
     step, saved_at, started = first, time.monotonic(), time.monotonic()
-    batches = prefetch(sampler, first, config.steps)
+    batches = data.batches(first, config.steps)
     with (
         _Log(run / LOG_FILE, first) as log,
         _interrupt() as stopped,
@@ -91,10 +73,7 @@ def _steps(
     ):
         try:
             for batch in batches:
-                index = batch.last if config.adl.attention == "mask" else batch.video
-                losses = training.step(
-                    torch.from_numpy(batch.frames), torch.from_numpy(index), step
-                )
+                losses = training.step(batch, step)
                 values = {name: float(value) for name, value in losses.items()}
                 _check_finite(values, step, run)
                 step += 1
@@ -114,9 +93,24 @@ def _steps(
     return step
 
 
-def _save(training: ADLTraining, run: Path, step: int) -> None:
+def _start_from(run: Path, training: Training, method: str) -> None:
+    stored = open_run(run)
+    if stored.config.method != method:
+        raise UsageError(
+            f"--start-from {run}: must be a run of method {method}, it is one of {stored.config.method}"
+        )
+    try:
+        training.network.load_state_dict(stored.network.state_dict())
+    except RuntimeError as error:
+        raise UsageError(
+            f"--start-from {run}: must have the same network, its options differ "
+            f"({str(error).strip().splitlines()[-1].strip()}); give the same ones"
+        ) from error
+
+
+def _save(training: Training, run: Path, step: int) -> None:
     save_checkpoint(run / CHECKPOINT_FILE, training.state(), step)
-    save_tensors(run / MODEL_FILE, training.generator.state_dict())
+    save_tensors(run / MODEL_FILE, training.network.state_dict())
 
 
 def _check_finite(values: dict[str, float], step: int, run: Path) -> None:

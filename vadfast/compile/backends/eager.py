@@ -31,6 +31,6 @@ class EagerBackend:
         shutil.copyfile(workshop.run / MODEL_FILE, folder / MODEL_FILE)
         config = RunConfig.load(workshop.run / CONFIG_FILE)
         # Where the training data lay is nobody's business on a camera box.
-        anonymous = {"data": Path(config.data).name, "mask_folder": None}
+        anonymous = {"data": Path(config.data).name, "mask_folder": None, "start_from": None}
         config.model_copy(update=anonymous).save(folder / CONFIG_FILE)
         return EagerEngine(workshop.scorer, workshop.spec, batch=batch, threads=workshop.threads)

@@ -1,0 +1,163 @@
+"""What every method's training must do: the same run resumed to the bit, losses that fall, a run that evaluates like any other."""
+
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.train.test_train import _train
+from vadfast.data import synthetic
+from vadfast.errors import TrainingError, UsageError
+from vadfast.models.registry import load_run
+from vadfast.train.config import RunConfig
+from vadfast.train.training import training_module
+
+SMALL = {
+    "apn": ["--method", "apn", "--image-size", 16, "--width", 8, "--set", "n_prototypes=3"],
+    "std": ["--method", "std", "--image-size", 128, "--set", "neck=2", "--set", "n_clusters=4"],
+}
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("film") / "a.mp4"
+    synthetic.write_film(path, synthetic.film(1, 24))
+    return path
+
+
+@pytest.mark.parametrize("method", SMALL)
+def test_a_resumed_run_has_the_bits_of_one_that_was_not_stopped(
+    film: Path, tmp_path: Path, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped before, and in STD's case resumed before, k-means."""
+    options = ["--data", film, *SMALL[method], "--steps", 9, "--batch", 2, "--seed", 3]
+    assert _train("--out", tmp_path / "whole", *options) == 0
+    kind = training_module(method).open_training.__annotations__["return"].__args__[0]
+    kind = getattr(training_module(method), getattr(kind, "__forward_arg__", kind))
+    original, calls = kind.step, []
+
+    def step(self: object, *arguments: object) -> object:
+        calls.append(1)
+        if len(calls) == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return original(self, *arguments)
+
+    monkeypatch.setattr(kind, "step", step)
+    assert _train("--out", tmp_path / "cut", *options) == 130
+    assert len(calls) == 2
+    assert _train("--out", tmp_path / "cut", "--resume") == 0
+    whole, cut = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "cut"))
+    assert whole.keys() == cut.keys()
+    assert all(np.array_equal(whole[k].numpy(), cut[k].numpy()) for k in whole)
+    model = load_run(tmp_path / "whole")
+    assert model.method == method
+    assert set(model.paper_chain.weights) == {c.name for c in model.components}
+
+
+@pytest.mark.parametrize(
+    ("method", "loss", "steps"), [("apn", "frame", 100), ("std", "appearance", 20)]
+)
+def test_the_prediction_becomes_better(
+    film: Path, tmp_path: Path, method: str, loss: str, steps: int
+) -> None:
+    out = tmp_path / "run"
+    options = ["--data", film, *SMALL[method], "--steps", steps, "--batch", 2]
+    assert _train("--out", out, *options, "--learning-rate", 3e-3) == 0
+    rows = (out / "log.csv").read_text().splitlines()[1:]
+    values = [float(row.split(f"{loss}=")[1].split()[0]) for row in rows]
+    assert values[-1] < 0.6 * values[0]
+
+
+def test_prototypes_alone_adapt_to_a_new_scene(
+    film: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, adapted = tmp_path / "first", tmp_path / "adapted"
+    assert _train("--out", first, "--data", film, *SMALL["apn"], "--steps", 4, "--batch", 2) == 0
+    few = ["--start-from", first, "--set", "trained=prototypes", "--holdout", 0.6, "--steps", 3]
+    assert _train("--out", adapted, "--data", film, *SMALL["apn"], *few) == 0
+    before, after = (load_file(run / "model.safetensors") for run in (first, adapted))
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {"unit.score.weight"}
+    for options, words in (
+        ([*SMALL["apn"], "--width", 16], "must have the same network"),
+        (SMALL["std"], "must be a run of method std, it is one of apn"),
+    ):
+        assert (
+            _train("--out", tmp_path / "no", "--data", film, *options, "--start-from", first) == 2
+        )
+        assert words in " ".join(capsys.readouterr().err.split())
+
+
+def test_centres_come_from_the_codes(film: Path, tmp_path: Path) -> None:
+    """k-means puts them where codes are: nearer, on average, than centres at random."""
+    from vadfast.data.datasets import load_dataset
+
+    values = {
+        "method": "std",
+        "data": str(film),
+        "dataset": "folder",
+        "batch": 2,
+        "steps": 6,
+        "std": {"image_size": 128, "neck": 2, "n_clusters": 4},
+    }
+    config = RunConfig.parse(values, where="test")
+    torch.manual_seed(0)
+    training, clips = training_module("std").open_training(config, load_dataset(film, "folder"))
+    batches = list(clips.batches(0, 3))
+    distances = []
+    for number, batch in enumerate(batches):
+        losses = training.step(batch, number)
+        distances.append(float(losses.get("cluster", torch.tensor(torch.nan))))
+    assert np.isnan(distances[:2]).all(), "the first third has no clusters"
+    random = training.network.clusters.centres.detach().clone()
+    torch.manual_seed(1)
+    training.network.clusters.centres.data = torch.nn.functional.normalize(
+        torch.randn_like(random), dim=1
+    )
+    frames = torch.from_numpy(batches[0].frames)
+    codes = training.network.codes(frames.float().permute(0, 1, 4, 2, 3)[:, :4].flatten(1, 2) / 255)
+    assert 4 * distances[2] < float(training.network.clusters(codes).mean().detach())
+    assert random.shape == (4, 32)
+
+
+def test_fewer_codes_than_clusters_is_said(film: Path) -> None:
+    from vadfast.data.datasets import load_dataset
+
+    values = {
+        "method": "std",
+        "data": str(film),
+        "dataset": "folder",
+        "batch": 1,
+        "steps": 2,
+        "std": {"image_size": 128, "neck": 2, "n_clusters": 100_000},
+    }
+    training, clips = training_module("std").open_training(
+        RunConfig.parse(values, where="test"), load_dataset(film, "folder")
+    )
+    (batch,) = clips.batches(0, 1)
+    with pytest.raises(TrainingError, match="at least as many codes as clusters"):
+        training.step(batch, 1)
+
+
+def test_options_of_another_method_are_refused(
+    film: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "run"
+    for arguments, words in (
+        (["--method", "apn", "--background", "0.2"], "unknown key 'apn.background'"),
+        (["--method", "std", "--set", "necks=4"], "did you mean 'neck'"),
+        (["--method", "apn", "--set", "n_prototypes"], "--set must be NAME=VALUE"),
+        (["--method", "apn", "--ablation", "resnet"], "--ablation must be a row of apn's tables"),
+        (["--method", "std", "--image-size", "100"], "std.image_size"),
+    ):
+        assert _train("--out", out, "--data", film, *arguments) == 2
+        assert words in " ".join(capsys.readouterr().err.split())
+    assert not out.exists()
+    with pytest.raises(UsageError, match="section 'adl' does not belong"):
+        RunConfig.parse(
+            {"method": "apn", "data": "x", "dataset": "folder", "adl": {}}, where="test"
+        )

@@ -1,0 +1,150 @@
+"""Training of STD: both autoencoders alone, k-means of their codes, then autoencoders and centres in turn, batch by batch."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from vadfast_kernels import ops
+
+from vadfast.data.clips import Batch
+from vadfast.data.datasets import Dataset
+from vadfast.errors import TrainingError
+from vadfast.fusion.fuse import fuse
+from vadfast.models import std
+from vadfast.train.clips import Clips, open_clips
+from vadfast.train.config import RunConfig
+from vadfast.train.training import set_rate
+
+BATCH, LEARNING_RATE = 4, 1e-4
+CENTRE_RATE = 0.1  # of the rate: what the centres, and the convolutions that make the codes, move by in their turn
+KMEANS_POINTS = 200_000
+KMEANS_BATCHES = 500
+
+
+def open_training(config: RunConfig, dataset: Dataset) -> tuple["STDTraining", Clips]:
+    """The networks of a run, and the clips they learn from."""
+    clips = open_clips(config, dataset)
+    return STDTraining(config, clips), clips
+
+
+class STDTraining:
+    """Both streams, fused, the centres, and an optimiser for each of the two turns."""
+
+    def __init__(self, config: RunConfig, clips: Clips) -> None:
+        """``clips`` are what k-means sees, when its step comes."""
+        self.config = config
+        self._clips = clips
+        self._options: std.STDConfig = config.options
+        self._device = torch.device(config.device)
+        self.network = std.Network(self._options).to(self._device)
+        fuse(self.network)
+        network = self.network
+        streams = [*network.appearance.parameters(), *network.motion.parameters()]
+        coded = [network.appearance.code[0], network.motion.code]
+        self._optimizer = torch.optim.Adam(streams, lr=config.learning_rate)
+        self._c_optimizer = torch.optim.Adam(
+            [network.clusters.centres, *(p for c in coded for p in c.parameters())],
+            lr=config.learning_rate,
+        )
+        self._clustered_from = round(config.steps * self._options.autoencoder_share)
+
+    def step(self, batch: Batch, number: int) -> dict[str, Tensor]:
+        """Trains on clips; before the first step with clusters, k-means gives the centres their values."""
+        if number == self._clustered_from:
+            self._find_centres(number)
+        clustered = number >= self._clustered_from
+        clip = std.normalise(torch.from_numpy(batch.frames).to(self._device))  # [B, T, 3, H, W]
+        frames = clip[:, :-1].flatten(1, 2)
+        rate = self.config.learning_rate * (1 - number / self.config.steps)
+        losses = self._streams_turn(frames, clip, rate, clustered=clustered)
+        if clustered:
+            losses["cluster"] = self._centres_turn(frames, rate)
+        return {name: loss.detach() for name, loss in losses.items()}
+
+    def state(self) -> dict[str, Any]:
+        """All that a resumed run needs."""
+        return {
+            "network": self.network.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "c_optimizer": self._c_optimizer.state_dict(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Goes on where ``state`` was taken."""
+        self.network.load_state_dict(state["network"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._c_optimizer.load_state_dict(state["c_optimizer"])
+
+    def _streams_turn(
+        self, frames: Tensor, clip: Tensor, rate: float, *, clustered: bool
+    ) -> dict[str, Tensor]:
+        """Eq. 12: appearance, motion with its gradient term, and the distance from the centres once they are there."""
+        options = self._options
+        with self._autocast():
+            first, difference, distance = self.network(frames)
+        first, predicted, target = first.float(), (difference + clip[:, 0]).float(), clip[:, -1]
+        appearance = (first - clip[:, 0]).square().mean()
+        # |difference - (x5 - x1)| is |predicted - x5|, so one operator has both terms of eq. 6; it weighs nothing here.
+        everywhere = torch.ones((), device=self._device).expand(len(clip), 1, *clip.shape[3:])
+        motion, content, gradient = ops.attention_loss(
+            predicted, target.contiguous(), everywhere, gradient_weight=options.gradient_weight
+        )
+        total = appearance + motion
+        if clustered:
+            total = total + options.cluster_weight * self._cluster_loss(distance)
+        self._optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        set_rate(self._optimizer, rate)
+        self._optimizer.step()
+        return {"appearance": appearance, "motion": content, "gradient": gradient}
+
+    def _centres_turn(self, frames: Tensor, rate: float) -> Tensor:
+        with self._autocast():
+            distance = self.network.clusters(self.network.codes(frames))
+        loss = self._cluster_loss(distance)
+        self._c_optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        set_rate(self._c_optimizer, rate * CENTRE_RATE)
+        self._c_optimizer.step()
+        return loss
+
+    def _cluster_loss(self, distance: Tensor) -> Tensor:
+        return distance.float().mean() / self._options.n_clusters
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(
+            self._device.type, torch.bfloat16, enabled=self.config.precision == "bf16"
+        )
+
+    @torch.no_grad()
+    def _find_centres(self, number: int) -> None:
+        """k-means++ over codes of training clips; a function of the seed and the weights."""
+        from sklearn.cluster import MiniBatchKMeans
+
+        codes = self._codes(number)
+        wanted = self._options.n_clusters
+        if len(codes) < wanted:
+            raise TrainingError(
+                f"k-means: must have at least as many codes as clusters ({wanted}), got {len(codes)}; "
+                "give more video, or fewer clusters with --set n_clusters=N"
+            )
+        found = MiniBatchKMeans(wanted, random_state=self.config.seed, n_init=3, batch_size=4096)
+        centres = found.fit(codes).cluster_centers_
+        self.network.clusters.centres.copy_(torch.from_numpy(centres).to(self._device))
+
+    def _codes(self, number: int) -> np.ndarray:
+        """Codes [n, 16 neck] of at most KMEANS_POINTS positions, as many of each batch."""
+        n_batches = min(KMEANS_BATCHES, -(-len(self._clips.sampler.starts) // self.config.batch))
+        chooser = np.random.default_rng([self.config.seed, number])
+        found: list[np.ndarray] = []
+        training = self.network.training
+        self.network.eval()
+        for batch in self._clips.batches(0, n_batches):
+            clip = std.normalise(torch.from_numpy(batch.frames).to(self._device))
+            codes = self.network.codes(clip[:, :-1].flatten(1, 2)).flatten(2).mT.flatten(0, 1)
+            n = min(len(codes), KMEANS_POINTS // n_batches)
+            chosen = chooser.choice(len(codes), n, replace=False)
+            found.append(codes[torch.from_numpy(chosen).to(codes.device)].float().cpu().numpy())
+        self.network.train(training)
+        return np.concatenate(found)

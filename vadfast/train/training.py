@@ -1,0 +1,76 @@
+"""What the loop runs: a method's networks, losses and optimisers, and the batches that they learn from.
+
+A method is one file beside this one. Its ``open_training(config, dataset)`` returns both; ``BATCH`` and ``LEARNING_RATE`` are what it
+is trained with where nobody says otherwise.
+"""
+
+import importlib
+from collections.abc import Generator
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Protocol, cast, get_args
+
+import torch
+from torch import Tensor, nn
+
+from vadfast.data.bags import FeatureSet, load_features
+from vadfast.data.datasets import Dataset, Kind, load_dataset
+from vadfast.errors import UsageError
+from vadfast.methods import BAG_METHODS
+from vadfast.models.registry import check_method
+
+
+class Batches(Protocol):
+    """The data of a run; a batch is a function of the seed and its number alone."""
+
+    @property
+    def about(self) -> str:
+        """What it is trained on, in words: how many clips of how many films."""
+
+    def batches(self, first: int, last: int) -> Generator[Any, None, None]:
+        """Yields the batches of steps ``first`` to ``last - 1``."""
+
+
+class Training(Protocol):
+    """Networks, optimisers and losses of one method; their state is all that a resumed run needs."""
+
+    @property
+    def network(self) -> nn.Module:
+        """What is shipped: its weights are the run."""
+
+    def step(self, batch: Any, number: int) -> dict[str, Tensor]:
+        """Trains on one batch, the ``number``-th of the run; returns the losses by name."""
+
+    def state(self) -> dict[str, Any]:
+        """Everything that ``restore`` needs: nested dictionaries and lists of tensors and numbers."""
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Goes on where ``state`` was taken."""
+
+
+def load_data(method: str, root: Path, kind: str) -> Dataset | FeatureSet:
+    """The films that ``method`` learns from: features where it scores bags, frames otherwise.
+
+    Raises:
+        UsageError: there is no such ``kind`` of data set for the method, or ``root`` is none.
+        SourceError: a label or feature file is damaged.
+    """
+    kinds = ("auto", "features") if method in BAG_METHODS else get_args(Kind)
+    if kind not in kinds:
+        raise UsageError(
+            f"--dataset must be {', '.join(kinds[:-1])} or {kinds[-1]} for {method}, got {kind!r}"
+        )
+    if method in BAG_METHODS:
+        return load_features(root)
+    return load_dataset(root, cast(Kind, kind))
+
+
+def training_module(method: str) -> ModuleType:
+    """The module that trains ``method``; raises UsageError where there is none of that name."""
+    return importlib.import_module(f"vadfast.train.{check_method(method)}")
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Sets the learning rate of all parameters."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
