@@ -6,7 +6,26 @@ from typing import Literal
 
 import torch
 
+from vadfast.errors import UsageError
+
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+
+
+def choose_device(asked: str) -> str:
+    """``cpu`` or ``cuda``: what was asked for, and for ``auto`` the GPU where torch finds one.
+
+    Raises:
+        UsageError: there is no such device, or no GPU here.
+    """
+    if asked not in ("auto", "cpu", "cuda"):
+        raise UsageError(f"--device must be auto, cpu or cuda, got {asked!r}")
+    if asked == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if asked == "cuda" and not torch.cuda.is_available():
+        raise UsageError(
+            "--device cuda: torch finds no GPU here; use --device cpu or install a CUDA build of torch"
+        )
+    return asked
 
 
 def choose_precision(
