@@ -19,7 +19,7 @@ from rich.console import Console
 
 from vadfast.errors import UsageError, VadfastError
 
-COMMANDS = ("train", "evaluate", "compile", "score", "doctor", "demo")
+COMMANDS = ("train", "evaluate", "compile", "score", "ablate", "features", "doctor", "demo")
 
 # Talk and progress go to stderr, results to stdout: a script can pipe one and a person still reads the other.
 talk = Console(stderr=True, highlight=False, soft_wrap=True)

@@ -17,6 +17,7 @@ from vadfast.cli import exit_code_of
 from vadfast.data.datasets import Dataset, load_dataset
 from vadfast.errors import SourceError, UsageError
 from vadfast.evaluate.__main__ import command
+from vadfast.evaluate.assessment import assess
 from vadfast.evaluate.protocols import evaluate
 from vadfast.evaluate.report import dump, to_json
 from vadfast.evaluate.scoring import score_videos
@@ -51,7 +52,12 @@ def test_the_command_writes_table_json_and_pictures(
     assert "macro: leaves out calm: they are of one class" in run.stdout
     report = json.loads((tmp_path / "r.json").read_text())
     assert set(report) >= {"auc", "eer", "ap", "labels", "videos"}
-    assert set(report["auc"]) == {"micro_minmax", "micro_raw", "macro", "causal"}
+    assert set(report["auc"]) == {
+        *("micro_minmax", "micro_raw", "micro_globalminmax", "macro", "macro_pad", "causal")
+    }
+    assert report["spatial"] is None  # the data set has no masks
+    assert 0 < report["speed"]["p50_ms"] <= report["speed"]["p99_ms"]
+    assert report["speed"]["frames_per_s"] > 0
     pictures = sorted(p.name for p in (tmp_path / "plots").iterdir())
     assert pictures == ["roc.png", "scores_1.png", "worst_false_alarms.png", "worst_misses.png"]
     for name in pictures:
@@ -109,10 +115,10 @@ def test_a_run_scores_as_its_bundle_but_has_no_causal_score(
     )
     registry = SimpleNamespace(load_run=lambda path: run)
     monkeypatch.setitem(sys.modules, "vadfast.models.registry", registry)  # type: ignore[arg-type]
-    (tmp_path / "run.toml").touch()
+    (tmp_path / "run.toml").write_text('data = "x"\ndataset = "folder"\n')
     arguments = [str(tmp_path), "--data", str(data), "--json", str(tmp_path / "r.json")]
     assert exit_code_of(command, name="evaluate", arguments=arguments) == 0
-    assert "needs a bundle's calibration" in " ".join(capsys.readouterr().out.split())
+    assert "needs a bundle" in " ".join(capsys.readouterr().out.split())
     report = json.loads((tmp_path / "r.json").read_text())
     assert report["subject"]["kind"] == "run"
     assert "causal" not in report["auc"]
@@ -145,9 +151,9 @@ def test_scores_stand_beside_the_labels_of_their_frames(subject: Subject, data: 
 
 
 def test_json_is_what_architecture_promises(subject: Subject, data: Path) -> None:
-    dataset = load_dataset(data, "folder")
-    videos = score_videos(subject, dataset)
-    report: dict[str, Any] = json.loads(dump(to_json(subject, dataset, videos, evaluate(videos))))
+    report: dict[str, Any] = json.loads(
+        dump(to_json(assess(subject, load_dataset(data, "folder"))))
+    )
     by_name = {video["name"]: video for video in report["videos"]}
     assert by_name["calm"]["auc"] is None
     assert 0.5 < by_name["busy"]["auc"] <= 1
@@ -159,6 +165,33 @@ def test_json_is_what_architecture_promises(subject: Subject, data: Path) -> Non
     )
     assert report["eer"] == report["pooled"]["micro_minmax"]["eer"]
     assert report["subject"]["kind"] == "bundle"
+
+
+def test_several_bundles_get_means_and_deviations(
+    bundle: Path, data: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [str(bundle), str(bundle), "--data", str(data), "--json", "-"]
+    assert exit_code_of(command, name="evaluate", arguments=arguments) == 0
+    out, err = capfd.readouterr()
+    report = json.loads(out)
+    assert len(report["runs"]) == 2
+    assert report["mean"]["micro_raw"] == pytest.approx(report["runs"][0]["auc"]["micro_raw"])
+    assert report["deviation"]["micro_raw"] == 0
+    assert "mean ± deviation" in err
+
+
+def test_one_component_alone_is_the_whole_score(
+    bundle: Path, data: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [str(bundle), "--data", str(data), "--json", "-", "--only", "brightness"]
+    assert exit_code_of(command, name="evaluate", arguments=arguments) == 0
+    report = json.loads(capfd.readouterr().out)
+    assert report["subject"]["scored_by"] == ["brightness"]
+    # Abnormal frames are brighter, and brightness is said to be normal: nearly all pairs are wrong.
+    assert report["auc"]["micro_raw"] < 0.1
+    arguments[-1] = "colour"
+    assert exit_code_of(command, name="evaluate", arguments=arguments) == 2
+    assert "--only must be one of motion, brightness" in " ".join(capfd.readouterr().err.split())
 
 
 def without_labels(dataset: Dataset, *names: str) -> Dataset:

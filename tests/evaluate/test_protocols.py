@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from vadfast.errors import SourceError
+from vadfast.evaluate.globalminmax import global_minmax
 from vadfast.evaluate.protocols import (
     Evaluation,
     VideoScores,
@@ -133,17 +135,47 @@ def test_micro_minmax_is_invariant_under_an_affine_map_per_video(
 
 @settings(max_examples=40, deadline=None)
 @given(test_sets)
-def test_one_minmax_over_the_whole_set_is_micro_raw(
+def test_one_minmax_over_the_whole_set_is_micro_raw_of_a_single_score(
     videos: list[tuple[list[int], list[int]]],
 ) -> None:
-    raw = [scored(*v) for v in videos]
-    everything = [x for _, values in videos for x in values]
-    low, high = min(everything), max(everything)
-    whole = [
-        scored(labels, [(x - low) / ((high - low) or 1) for x in values])
-        for labels, values in videos
+    raw = [scored(*v, spec=PSNR) for v in videos]
+    whole = global_minmax(MINMAX, PSNR, [v.components for v in raw])
+    ends = [bound for v in whole for bound in (v.min(), v.max())]
+    assert (min(ends), max(ends)) in ((0, 1), (0, 0))
+    with_it = [
+        replace(v, scores={**v.scores, "micro_globalminmax": scores})
+        for v, scores in zip(raw, whole, strict=True)
     ]
-    assert aucs(raw)["micro_raw"] == pytest.approx(aucs(whole)["micro_raw"], abs=1e-12)
+    found = aucs(with_it)
+    assert found["micro_globalminmax"] == pytest.approx(found["micro_raw"], abs=1e-12)
+
+
+def test_one_minmax_over_the_whole_set_of_two_scores_by_hand() -> None:
+    # near: 0..10 over both videos, high = abnormal; psnr: 20..40, high = normal, so 40 -> 0 and 20 -> 1.
+    near, psnr = replace_name(DISTANCE[0], "near"), replace_name(PSNR[0], "psnr")
+    chain = Chain(steps=(MinMax(),), weights={"near": 0.5, "psnr": 0.5})
+    a = np.array([[0, 40], [5, 30]], np.float32)
+    b = np.array([[10, 25], [2, 20]], np.float32)
+    first, second = global_minmax(chain, (near, psnr), [a, b])
+    np.testing.assert_allclose(first, [0, 0.5 * 0.5 + 0.5 * 0.5])
+    np.testing.assert_allclose(second, [0.5 * 1 + 0.5 * 0.75, 0.5 * 0.2 + 0.5 * 1])
+
+
+def replace_name(component: Component, name: str) -> Component:
+    return component.model_copy(update={"name": name})
+
+
+def test_macro_pad_gives_a_video_of_one_class_an_extreme_of_each() -> None:
+    mixed = scored([0, 1, 0, 1], [0, 1, 2, 3], "mixed")  # 3 of 4 pairs
+    # minmax 0 .5 1 and an abnormal 1, against a normal 0: wins 3, ties 1 -> 3.5 / 4
+    abnormal = scored([1, 1, 1], [4, 5, 6], "abnormal")
+    # an abnormal 1 against 0 .5 1 and a normal 0: wins 3, ties 1
+    normal = scored([0, 0, 0], [4, 5, 6], "normal")
+    result = evaluate([mixed, abnormal, normal])
+    assert result.macro == pytest.approx(0.75)
+    assert result.skipped == ("abnormal", "normal")
+    assert result.macro_pad == pytest.approx((0.75 + 3.5 / 4 + 3.5 / 4) / 3)
+    assert evaluate([mixed]).macro_pad == pytest.approx(0.75)
 
 
 @settings(max_examples=40, deadline=None)

@@ -6,6 +6,8 @@ folders); what differs between data sets is only where their labels lie.
     ped1, ped2   UCSD as distributed (Train/Train001/*.tif, Test/Test001, Test001_gt, UCSDped2.m) and the popular
                  layout (training/frames/01/*.jpg, ped2.mat or frame_labels_ped2.npy)
     avenue       training_videos/01.avi, ground_truth_demo/testing_label_mask/1_label.mat; or training/frames/01, avenue.mat
+    shanghaitech training/videos/01_001.avi or training/frames/01_001/*.jpg, testing/frames/01_0014/*.jpg,
+                 testing/test_frame_mask/01_0014.npy and testing/test_pixel_mask/01_0014.npy
     folder       training/, testing/ with videos or image folders; testing/labels.json; or one folder or film: training only
 """
 
@@ -14,42 +16,48 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from vadfast.data import labels as read
+from vadfast.data.masks import find_masks, find_tracks
 from vadfast.errors import SourceError, UsageError
 from vadfast.runtime.source import (
     VIDEO_SUFFIXES,
-    FolderSource,
     Source,
     holds_images,
     is_film,
     is_visible,
     natural_sort,
     open_source,
-    read_image,
 )
 
 log = logging.getLogger(__name__)
 
-Kind = Literal["auto", "ped1", "ped2", "avenue", "folder"]
+Kind = Literal["auto", "ped1", "ped2", "avenue", "shanghaitech", "folder"]
 
 _TRAINING = ("training/frames", "training/videos", "training_videos", "Train", "training", "train")
 _TESTING = ("testing/frames", "testing/videos", "testing_videos", "Test", "testing", "test")
 _LABEL_FOLDERS = ("", "labels", "testing", "Test", "test")
-_PED2_WIDTH_PX = 360
+_FRAME_MASKS = "testing/test_frame_mask"  # ShanghaiTech's labels, a file for each film
+# What label files call a data set, where that is not what it is called here.
+_LABEL_NAMES = {"shanghaitech": ("shanghaitech", "shanghai")}
 
 
 @dataclass(frozen=True)
 class Video:
-    """One film with what is known about it: labels uint8 [n_frames] (1 = abnormal), masks() bool [n_frames, H, W]."""
+    """One film with what is known about it.
+
+    labels uint8 [n_frames] (1 = abnormal); masks() bool [n_frames, H, W]; tracks() int64 [n, 6], rows (track, frame, x1, y1,
+    x2, y2) in pixels of the masks.
+    """
 
     name: str
     source: Source
     labels: np.ndarray | None = None
     masks: Callable[[], np.ndarray] | None = None
+    tracks: Callable[[], np.ndarray] | None = None
 
 
 @dataclass(frozen=True)
@@ -61,6 +69,16 @@ class Dataset:
     train: tuple[Video, ...]
     test: tuple[Video, ...]
     label_source: str | None
+
+    @property
+    def fps(self) -> float | None:
+        """Of the first training film."""
+        return self.train[0].source.fps
+
+    @property
+    def implied(self) -> dict[str, Any]:
+        """The options of a method that follow from the data: none, films are resized to what it wants."""
+        return {}
 
 
 def load_dataset(root: Path, kind: Kind = "auto") -> Dataset:
@@ -113,7 +131,7 @@ def _usable(path: Path) -> bool:
     return (
         is_visible(path)
         and not path.name.endswith("_gt")
-        and path.name != "masks"
+        and path.name not in ("masks", "tracks", "test_frame_mask", "test_pixel_mask")
         and is_film(path)
     )
 
@@ -129,6 +147,8 @@ def _recognise(root: Path) -> str:
             return kind
     if _find(root, "avenue.mat", "frame_labels_avenue.npy") or (root / "testing_videos").is_dir():
         return "avenue"
+    if (root / _FRAME_MASKS).is_dir():
+        return "shanghaitech"
     return "folder"
 
 
@@ -142,10 +162,19 @@ def _find(root: Path, *names: str) -> Path | None:
 
 def _label(root: Path, kind: str, test: tuple[Video, ...]) -> tuple[tuple[Video, ...], str | None]:
     """The test films with labels and masks, and where the labels came from."""
-    masked = tuple(replace(video, masks=_masks(root, kind, video)) for video in test)
+    masked = tuple(
+        replace(
+            video,
+            masks=find_masks(root, kind, video.source.path, video.name),
+            tracks=find_tracks(root, video.name),
+        )
+        for video in test
+    )
     found = _label_file(root, kind)
     if found is not None:
         return _from_file(found, masked), f"{root.name}/{found.relative_to(root)}"
+    if (root / _FRAME_MASKS).is_dir():
+        return _from_folder(root / _FRAME_MASKS, masked), f"{root.name}/{_FRAME_MASKS}"
     if masked and all(video.masks is not None for video in masked):
         # Masks label every frame that has an abnormal pixel. On Avenue these differ from avenue.mat in 441 frames.
         return tuple(
@@ -157,7 +186,8 @@ def _label(root: Path, kind: str, test: tuple[Video, ...]) -> tuple[tuple[Video,
 def _label_file(root: Path, kind: str) -> Path | None:
     names = ["labels.json", "gt_intervals.json"]
     if kind != "folder":
-        names += [f"{kind}.mat", f"UCSD{kind}.m", f"frame_labels_{kind}.npy"]
+        for name in _LABEL_NAMES.get(kind, (kind,)):
+            names += [f"{name}.mat", f"UCSD{name}.m", f"frame_labels_{name}.npy"]
     return _find(root, *names)
 
 
@@ -180,6 +210,19 @@ def _from_file(path: Path, test: tuple[Video, ...]) -> tuple[Video, ...]:
         replace(v, labels=read.from_spans(s, _length(v), where=f"{path}: video {v.name}"))
         for v, s in zip(test, spans, strict=True)
     )
+
+
+def _from_folder(folder: Path, test: tuple[Video, ...]) -> tuple[Video, ...]:
+    """A file NAME.npy for each film."""
+    labelled = []
+    for video in test:
+        values = read.read_npy(folder / f"{video.name}.npy")
+        if len(values) != _length(video):
+            raise SourceError(
+                f"{folder}: {video.name}.npy must label the film's {_length(video)} frames, got {len(values)}; check both"
+            )
+        labelled.append(replace(video, labels=values))
+    return tuple(labelled)
 
 
 def _numbered(listed: list[read.Spans], video: Video, path: Path) -> read.Spans:
@@ -223,31 +266,3 @@ def _mask_labels(video: Video) -> np.ndarray:
     if video.masks is None:
         raise SourceError(f"{video.name}: has no masks to take labels from")
     return np.asarray(video.masks().any(axis=(1, 2)), np.uint8)
-
-
-def _masks(root: Path, kind: str, video: Video) -> Callable[[], np.ndarray] | None:
-    drawn = video.source.path.with_name(f"{video.source.path.name}_gt")
-    if drawn.is_dir():
-        return lambda: _drawn_masks(drawn)
-    packed = _find(root, f"pixel_masks_{kind}.npz")
-    if packed:
-        return lambda: read.read_packed_masks(packed, video.name, _PED2_WIDTH_PX)
-    made = root / "testing" / "masks" / f"{video.name}.npz"
-    if made.is_file():
-        return lambda: np.load(made, allow_pickle=False)["masks"].astype(bool)
-    digits = re.findall(r"\d+", video.name)
-    volume = (
-        root
-        / "ground_truth_demo"
-        / "testing_label_mask"
-        / f"{int(digits[-1]) if digits else 0}_label.mat"
-    )
-    if volume.is_file():
-        return lambda: np.stack(
-            [np.asarray(m, bool) for m in read.load_mat(volume, "volLabel").reshape(-1)]
-        )
-    return None
-
-
-def _drawn_masks(folder: Path) -> np.ndarray:
-    return np.stack([read_image(file)[..., 0] > 127 for file in FolderSource(folder).files])

@@ -155,3 +155,20 @@ def read_packed_masks(path: Path, name: str, width: int) -> np.ndarray:
         raise SourceError(
             f"{path}: must hold the masks of {name!r} as packed bits, cannot be read ({error})"
         ) from error
+
+
+def read_tracks(path: Path) -> np.ndarray:
+    """Tracks of a film, a line ``track,frame,x1,y1,x2,y2`` for each box: frames from 0, corners included; int64 [n, 6]."""
+    try:
+        rows = np.loadtxt(path, delimiter=",", dtype=np.float64, ndmin=2)
+    except (OSError, ValueError) as error:
+        raise SourceError(
+            f"{path}: must hold lines track,frame,x1,y1,x2,y2, cannot be read ({error})"
+        ) from error
+    tracks = rows.astype(np.int64)
+    if tracks.shape[1] != 6 or (tracks[:, 4:] < tracks[:, 2:4]).any() or (tracks[:, 1:] < 0).any():
+        raise SourceError(
+            f"{path}: must hold lines track,frame,x1,y1,x2,y2 with x1 <= x2 and y1 <= y2, got {rows.shape[1]} columns"
+            + (f", first line {rows[0].tolist()}" if len(rows) else "")
+        )
+    return tracks

@@ -74,7 +74,9 @@ def plot_roc(
         axes = figure.subplots()
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=(0, (2, 3)))
         axes.plot([0, 1], [1, 0], color=MUTED, linewidth=0.5, linestyle=(0, (1, 4)))
-        for name, metrics in result.pooled.items():
+        # One min-max over the set is the raw curve again, or close to it: it stays in the table.
+        for name in (name for name in COLOURS if name in result.pooled):
+            metrics = result.pooled[name]
             false_alarms, hits, _ = roc_curve(
                 labels, np.concatenate([v.scores[name] for v in videos])
             )

@@ -9,11 +9,15 @@ name:
     micro_raw      raw scores pooled. The only one of the paper's that a fixed threshold can reach.
     causal         scores of the causal chain pooled: what a camera raises its alerts by. Needs a
                    calibration.
+    micro_globalminmax
+                   one min-max over the whole set in the place of one per video: all films taken
+                   for one, as some published test code does. With a single score that is a
+                   monotone map of the raw one, and the AUC that of ``micro_raw`` (tested).
     macro          the mean over videos of the AUC within each; videos of one class have none and
                    are skipped, by name.
-
-There is no ``micro_globalminmax``: one min-max over the whole set is a monotone map of the raw
-scores, so its AUC is that of ``micro_raw`` (tested).
+    macro_pad      the same with every video: one of a single class gets a normal frame that scores
+                   lowest and an abnormal one that scores highest, which makes it nearly right by
+                   construction.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,8 +41,9 @@ class VideoScores:
     n_frames: int  # of the video; the first ``n_frames - len(labels)`` of them carry no score
     labels: Labels  # [n]
     components: NDArray[np.float32]  # [n, K] as the engine gave them
-    # "micro_minmax", "micro_raw" and, with a calibration, "causal" -> [n].
+    # "micro_minmax", "micro_raw", "micro_globalminmax" and, with a calibration, "causal" -> [n].
     scores: Mapping[str, Scores]
+    heatmaps: NDArray[np.float32] | None = None  # [n, h, w]; kept only where there are masks
 
     @property
     def first_frame(self) -> int:
@@ -62,6 +67,7 @@ class Evaluation:
 
     pooled: Mapping[str, Metrics]  # by the names of VideoScores.scores
     macro: float | None  # None where no video has both classes
+    macro_pad: float
     video_auc: Mapping[str, float | None]  # None: all of the video's scored frames are of one class
     n_scores: int
     n_abnormal: int
@@ -83,9 +89,11 @@ def evaluate(videos: Sequence[VideoScores]) -> Evaluation:
     # Within a video min-max changes nothing, so macro is one number, not one per pooled score.
     video_auc = {video.name: auc(video.labels, video.scores["micro_minmax"]) for video in videos}
     defined = [value for value in video_auc.values() if value is not None]
+    padded = [padded_auc(video.labels, video.scores["micro_minmax"]) for video in videos]
     return Evaluation(
         pooled=pooled,
         macro=float(np.mean(defined)) if defined else None,
+        macro_pad=float(np.mean(padded)),
         video_auc=video_auc,
         n_scores=len(labels),
         n_abnormal=int(labels.sum()),
@@ -105,6 +113,15 @@ def metrics(labels: Labels, scores: Scores) -> Metrics:
 def auc(labels: Labels, scores: Scores) -> float | None:
     """Returns the area under the ROC curve, or None where only one class is present."""
     return float(roc_auc_score(labels, scores)) if 0 < labels.sum() < len(labels) else None
+
+
+def padded_auc(labels: Labels, scores: Scores) -> float:
+    """Returns ``auc``, of a video of one class with an extreme frame of each class added to it."""
+    own = auc(labels, scores)
+    if own is not None:
+        return own
+    with_both = np.concatenate([scores, [scores.min(), scores.max()]])
+    return float(roc_auc_score(np.concatenate([labels, [0, 1]]), with_both))
 
 
 def equal_error_rate(labels: Labels, scores: Scores) -> float:

@@ -5,28 +5,34 @@ no label file".
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from vadfast.data.datasets import Dataset, Video
 from vadfast.errors import SourceError
+from vadfast.evaluate.globalminmax import global_minmax
 from vadfast.evaluate.protocols import Labels, VideoScores, check_both_classes, match_labels
 from vadfast.evaluate.subject import Subject
 from vadfast.progress import steps
 from vadfast.runtime.score import run_chain
 from vadfast.runtime.session import raw_scores
+from vadfast.teachers.pictures import TeacherCost
 
 # What data/datasets.py reads frame labels from: for the sentence that says none was found.
 LABEL_FILES = {
     "ped1": "Test/UCSDped1.m, labels/frame_labels_ped1.npy, labels/gt_intervals.json, ped1.mat",
     "ped2": "Test/UCSDped2.m, labels/frame_labels_ped2.npy, labels/gt_intervals.json, ped2.mat",
     "avenue": "avenue.mat, frame_labels_avenue.npy, ground_truth_demo/testing_label_mask/*.mat",
-    "folder": "labels.json, <video>.npy",
+    "shanghaitech": "testing/test_frame_mask/<video>.npy, testing/test_pixel_mask/<video>.npy",
+    "folder": "labels.json",
 }
 
 
-def score_videos(subject: Subject, dataset: Dataset) -> list[VideoScores]:
-    """Returns the scores of every test video.
+def score_videos(
+    subject: Subject, dataset: Dataset, *, cost: TeacherCost | None = None
+) -> list[VideoScores]:
+    """Returns the scores of every test video, with the heat maps of those that have pixel masks; adds its teachers' time to ``cost``.
 
     Raises:
         SourceError: labels are absent, all of one class, or do not fit their video.
@@ -39,9 +45,11 @@ def score_videos(subject: Subject, dataset: Dataset) -> list[VideoScores]:
     with steps("evaluate", n_windows, unit="frames") as bar:
         for number, (video, of_video) in enumerate(zip(dataset.test, labels, strict=True), 1):
             bar.rename(f"evaluate {video.name} ({number} of {len(labels)})")
-            rows = []
-            for raw in raw_scores(subject.engine, subject.input, video.source):
+            rows, maps = [], []
+            for raw in raw_scores(subject.engine, subject.input, video.source, cost=cost):
                 rows.append(raw.components)
+                if video.masks is not None:
+                    maps.append(raw.heatmap)
                 bar.advance()
             components = np.stack(rows)  # [n, K]
             result.append(
@@ -54,9 +62,20 @@ def score_videos(subject: Subject, dataset: Dataset) -> list[VideoScores]:
                         name: run_chain(chain, subject.components, components, subject.calibration)
                         for name, chain in subject.chains.items()
                     },
+                    heatmaps=np.stack(maps) if maps else None,
                 )
             )
-    return result
+    return _with_global_minmax(subject, result)
+
+
+def _with_global_minmax(subject: Subject, videos: list[VideoScores]) -> list[VideoScores]:
+    whole = global_minmax(
+        subject.chains["micro_minmax"], subject.components, [v.components for v in videos]
+    )
+    return [
+        replace(video, scores={**video.scores, "micro_globalminmax": scores})
+        for video, scores in zip(videos, whole, strict=True)
+    ]
 
 
 def _labels_of(dataset: Dataset) -> list[Labels]:

@@ -69,7 +69,7 @@ def _double_convolution(in_channels: int, out_channels: int, norm: Norm) -> nn.S
 
 def xavier_initialise(module: nn.Module) -> None:
     """Xavier-uniform weights and zero biases, as the TensorFlow original; to be used with ``Module.apply``."""
-    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Conv3d | nn.ConvTranspose3d):
         nn.init.xavier_uniform_(module.weight)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
