@@ -142,6 +142,7 @@ def _rows_of(
     for gpu in GPUS:
         times = {provider: gpu.ms(works, dtype) for provider, works in found.items()}
         for provider, works in found.items():
+            ratio = times[provider] / times["vadfast"]
             yield Row(
                 suite="predicted",
                 case=f"{name}, {shape.name}, {direction}",
@@ -150,7 +151,7 @@ def _rows_of(
                 dtype=DTYPE_NAMES[dtype],
                 value=float(f"{times[provider]:.3g}"),
                 unit="ms",
-                ratio=float(f"{times[provider] / times['vadfast']:.3g}"),
+                ratio=float(f"{ratio:.3g}"),
                 reference="the time of vadfast",
                 kind="predicted",
                 device=gpu.device,
@@ -158,6 +159,7 @@ def _rows_of(
                 commit=this_machine().commit,
                 load=0.0,
                 target=f"vadfast >= {wanted[provider]:g}x faster" if provider in wanted else "",
+                met=ratio >= wanted[provider] if provider in wanted else None,
                 note=f"{len(works)} launches, {sum(w.mbyte for w in works):.4g} MB, "
                 f"{sum(w.gflop for w in works):.3g} GFLOP",
                 command="python -m bench predict",

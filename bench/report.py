@@ -19,6 +19,7 @@ LINK = "docs/benchmarks.md"  # from the README
 MISSES = Path(__file__).parent / "misses.toml"
 NO_REASON = "No reason is given yet (bench/misses.toml)."
 PUBLISHED = Path(__file__).parent / "published.toml"
+PREDICTED = "predicted"  # the suite of what was counted for GPUs that are not here
 NOT_SLOWER = "not slower than"
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 
@@ -62,11 +63,18 @@ def _rows_of(folder: Path) -> list[Row]:
 
 def _missed(rows: Iterable[Row]) -> list[tuple[Row, str]]:
     reasons: dict[str, str] = tomllib.loads(MISSES.read_text(encoding="utf-8"))
-    return [(row, reasons.get(_name(row), NO_REASON)) for row in rows if row.met is False]
+    missed = [row for row in rows if row.met is False and row.suite != PREDICTED]
+    return [(row, reasons.get(name_of_miss(row), NO_REASON)) for row in missed]
 
 
-def _name(row: Row) -> str:
-    return f"{row.device}: {row.case}: {row.provider}"
+def name_of_miss(row: Row) -> str:
+    """Under what its reason stands; of what is counted for GPUs, without shape, precision and GPU."""
+    if row.suite != PREDICTED:
+        return f"{row.device}: {row.case}: {row.provider}"
+    name, _, rest = row.case.partition(", ")
+    # PSNR has a target of its own for each of its shapes.
+    words = row.case if name == "psnr" else f"{name}, {rest.rpartition(', ')[2]}"
+    return f"{PREDICTED}: {words}: {row.provider}"
 
 
 def _document(devices: dict[Path, list[Row]], missed: Sequence[tuple[Row, str]]) -> Iterator[str]:
@@ -80,12 +88,36 @@ def _document(devices: dict[Path, list[Row]], missed: Sequence[tuple[Row, str]])
         for row, reason in missed:
             yield f"- **{row.case}, {row.provider}**: {value_words(row)}, wanted {row.target} ({row.device}). {reason}"
         yield ""
-    yield from _published([row for rows in devices.values() for row in rows])
+    everything = [row for rows in devices.values() for row in rows]
+    yield from _predicted([row for row in everything if row.suite == PREDICTED and row.target])
+    yield from _published(everything)
     for folder, rows in devices.items():
         yield f"## {rows[0].device}\n"
         yield from _machine(folder)
         for suite in dict.fromkeys(row.suite for row in rows):
             yield from _suite(suite, [row for row in rows if row.suite == suite])
+
+
+def _predicted(rows: Sequence[Row]) -> Iterator[str]:
+    """One line for each target on GPUs, over shapes, precisions and GPUs."""
+    if not rows:
+        return
+    gpus = " and ".join(dict.fromkeys(row.device for row in rows))
+    yield "## Targets on GPUs, predicted\n"
+    yield f"No GPU was there. Counted by `python -m bench predict` for {gpus}; what is assumed stands in `bench/predict.py`.\n"
+    yield "| operator | against | wanted | predicted, over shapes and precisions | why |"
+    yield "|---|---|---|---|---|"
+    reasons: dict[str, str] = tomllib.loads(MISSES.read_text(encoding="utf-8"))
+    for key in dict.fromkeys(name_of_miss(row) for row in rows):
+        here = [row for row in rows if name_of_miss(row) == key]
+        n_missed = sum(not row.met for row in here)
+        ratios = [row.ratio or 0.0 for row in here]
+        verdict = f"**missed** in {n_missed} of {len(here)}" if n_missed else "met"
+        why = reasons.get(key, NO_REASON) if n_missed else ""
+        name, _, peer = key.removeprefix(f"{PREDICTED}: ").rpartition(": ")
+        wanted = here[0].target.removeprefix("vadfast ")
+        yield f"| {name} | {peer} | {wanted} | {min(ratios):.3g}x to {max(ratios):.3g}x: {verdict} | {why} |"
+    yield ""
 
 
 def _published(rows: Sequence[Row]) -> Iterator[str]:
@@ -159,7 +191,8 @@ def _roofline(row: Row) -> str:
 
 def _target(row: Row) -> str:
     verdict = {True: "met", False: "**missed**", None: "not measured here"}[row.met]
-    return f"{row.target}: {verdict}" if row.target else ""
+    counted = "predicted, " if row.suite == PREDICTED else ""
+    return f"{row.target}: {counted}{verdict}" if row.target else ""
 
 
 def _with_table(text: str, rows: Sequence[Row]) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from bench.compare import compare
 from bench.plot import plot_results
-from bench.report import MISSES, ratio_words, report_texts, value_words
+from bench.report import MISSES, name_of_miss, ratio_words, report_texts, value_words
 from bench.results import ROOT, Row, read_rows, write_rows
 from vadfast.cli import exit_code_of
 from vadfast.errors import UsageError
@@ -124,7 +124,7 @@ def test_the_published_report_is_what_the_rows_say() -> None:
 
 def test_every_miss_has_its_reason_and_every_reason_its_miss() -> None:
     missed = {
-        f"{row.device}: {row.case}: {row.provider}"
+        name_of_miss(row)
         for file in ROOT.glob("*/*.json")
         if file.name != "machine.json"
         for row in read_rows(file)
