@@ -194,6 +194,28 @@ def test_one_component_alone_is_the_whole_score(
     assert "--only must be one of motion, brightness" in " ".join(capfd.readouterr().err.split())
 
 
+def test_where_there_are_masks_places_are_judged_too(subject: Subject, data: Path) -> None:
+    """The tiny heat map is the change of each cell, and whole frames change where it is abnormal."""
+    dataset = load_dataset(data, "folder")
+
+    def masked(video: Any) -> Any:
+        whole = np.asarray(video.labels, bool)[:, None, None] & np.ones((1, 8, 12), bool)
+        return replace(video, masks=lambda: whole)
+
+    dataset = replace(
+        dataset, test=tuple(masked(v) if v.name == "busy" else v for v in dataset.test)
+    )
+    found = assess(subject, dataset)
+    assert found.spatial is not None
+    assert found.spatial.videos == ("busy",)
+    busy = next(v for v in found.videos if v.name == "busy")
+    assert busy.heatmaps is not None
+    assert [v.name for v in found.videos if v.heatmaps is not None] == ["busy"]
+    # Cells of a frame are alike, so finding pixels is finding frames.
+    assert found.spatial.pixel_level == pytest.approx(found.result.video_auc["busy"], abs=1e-6)
+    assert json.loads(dump(to_json(found)))["spatial"]["regions"]["tbdc"] is None
+
+
 def without_labels(dataset: Dataset, *names: str) -> Dataset:
     return replace(
         dataset,

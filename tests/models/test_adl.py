@@ -101,6 +101,8 @@ def test_the_score_is_one_psnr_per_frame() -> None:
 
 def test_a_perfect_prediction_is_clamped_at_100_db() -> None:
     class Last(torch.nn.Module):
+        n_inputs = 4
+
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x[:, -3:]
 

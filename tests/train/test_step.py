@@ -36,9 +36,12 @@ class PlainTraining(ADLTraining):
         options = self.config.options
         content = adl.content_loss(predicted, target, attention)
         by_pixel = attention.expand_as(predicted)
+        scale = attention.mean()
+        if not options.gradient_attention:
+            by_pixel, scale = torch.ones_like(by_pixel), torch.ones(())
         gradient = adl.gradient_loss(predicted, target, by_pixel, edge=options.gradient_edge)
         if options.normalise_attention:
-            content, gradient = content / attention.square().mean(), gradient / attention.mean()
+            content, gradient = content / attention.square().mean(), gradient / scale
         total = options.content_weight * content + gradient_weight * gradient
         return {"content": content, "gradient": gradient}, total
 
@@ -63,6 +66,7 @@ OPTIONS = (
     {},
     {"attention": "none", "content_weight": 0.7, "gradient_weight": 1.3},
     {"normalise_attention": True, "gradient_edge": "tf"},
+    {"normalise_attention": True, "gradient_attention": False},
 )
 WHERE = np.zeros(2, np.int64)
 

@@ -6,6 +6,7 @@ counted in cells and their parts: the same numbers as of a map that was enlarged
 
 from dataclasses import dataclass
 from math import ceil
+from typing import Any
 
 import cv2
 import numpy as np
@@ -73,28 +74,18 @@ def masked_video(
     grid = (heat.shape[1], heat.shape[2])
     area = np.stack([shares(mask, grid) for mask in masks])
     found = _connected(masks) if tracks is None else _boxes(tracks, masks.shape, first_frame)
-    pairs: list[tuple[NDArray[np.int64], NDArray[np.float32]]] = []
-    track_of = []
-    for frame, track, mask in found:
-        share = shares(mask, grid).ravel()
-        covered = np.flatnonzero(share)
-        pairs.append((covered + frame * share.size, share[covered]))
-        track_of.append(track)
-    counts = [len(covered) for covered, _ in pairs]
-    region = np.repeat(np.arange(len(pairs)), counts)
-    share_of = np.concatenate([share for _, share in pairs] or [np.zeros(0)]).astype(np.float64)
-    return MaskedVideo(
-        name,
-        heat,
-        area,
-        Regions(
-            cell=np.concatenate([cell for cell, _ in pairs] or [np.zeros(0, np.int64)]),
-            region=region,
-            share=share_of,
-            size=np.bincount(region, weights=share_of, minlength=len(pairs)),
-            track=None if tracks is None else np.array(track_of, np.int64),
+    covers = [shares(mask, grid).ravel() for _, _, mask in found]
+    cells = [np.flatnonzero(share) for share in covers]
+    regions = Regions(
+        cell=_joined(
+            [at + frame * area[0].size for at, (frame, _, _) in zip(cells, found, strict=True)]
         ),
+        region=_joined([np.full(len(at), number) for number, at in enumerate(cells)]),
+        share=_joined([share[at] for share, at in zip(covers, cells, strict=True)], np.float64),
+        size=np.array([share.sum(dtype=np.float64) for share in covers]),
+        track=None if tracks is None else np.array([track for _, track, _ in found], np.int64),
     )
+    return MaskedVideo(name, heat, area, regions)
 
 
 def shares(mask: NDArray[np.bool_], grid: tuple[int, int]) -> Shares:
@@ -105,6 +96,10 @@ def shares(mask: NDArray[np.bool_], grid: tuple[int, int]) -> Shares:
     if times > 1:
         fine = fine.repeat(times, axis=0).repeat(times, axis=1)
     return cv2.resize(fine, (grid[1], grid[0]), interpolation=cv2.INTER_AREA)
+
+
+def _joined(parts: list[NDArray[Any]], dtype: type = np.int64) -> NDArray[Any]:
+    return np.concatenate([np.zeros(0, dtype), *parts]).astype(dtype)
 
 
 def _connected(masks: NDArray[np.bool_]) -> list[tuple[int, int, NDArray[np.bool_]]]:

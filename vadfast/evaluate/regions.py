@@ -44,7 +44,9 @@ def region_metrics(videos: Sequence[MaskedVideo]) -> RegionMetrics | None:
     n_regions = sum(len(video.regions.size) for video in videos)
     if not n_regions:
         return None
-    tracked = all(video.regions.track is not None for video in videos)
+    tracks = [video.regions.track for video in videos if video.regions.track is not None]
+    tracked = len(tracks) == len(videos)
+    n_tracks = sum(len(np.unique(track)) for track in tracks)
     n_frames = sum(len(video.heat) for video in videos)
     false_positives, region_rates, track_rates = [0.0], [0.0], [0.0]
     for threshold in _thresholds(videos):
@@ -52,12 +54,13 @@ def region_metrics(videos: Sequence[MaskedVideo]) -> RegionMetrics | None:
         false_positives.append(sum(n_false) / n_frames)
         region_rates.append(sum(int(f.sum()) for f in found) / n_regions)
         if tracked:
-            track_rates.append(_track_rate(videos, found))
+            hits = sum(_n_found(track, f) for track, f in zip(tracks, found, strict=True))
+            track_rates.append(hits / n_tracks)
     return RegionMetrics(
         rbdc=area_to_one(false_positives, region_rates),
         tbdc=area_to_one(false_positives, track_rates) if tracked else None,
         n_regions=n_regions,
-        n_tracks=_n_tracks(videos) if tracked else None,
+        n_tracks=n_tracks if tracked else None,
     )
 
 
@@ -89,17 +92,11 @@ def area_to_one(false_positives: Sequence[float], rates: Sequence[float]) -> flo
     return float(auc(np.append(x[inside], 1.0), np.append(y[inside], ends)))
 
 
-def _track_rate(videos: Sequence[MaskedVideo], found: Sequence[NDArray[np.bool_]]) -> float:
-    n_found = 0
-    for video, of_video in zip(videos, found, strict=True):
-        _, track = np.unique(video.regions.track, return_inverse=True)
-        n_of, n_hit = np.bincount(track), np.bincount(track, weights=of_video)
-        n_found += int((n_hit >= LEAST_PART_OF_TRACK * n_of - _SLACK).sum())
-    return n_found / _n_tracks(videos)
-
-
-def _n_tracks(videos: Sequence[MaskedVideo]) -> int:
-    return sum(len(np.unique(video.regions.track)) for video in videos)
+def _n_found(track: NDArray[np.int64], found: NDArray[np.bool_]) -> int:
+    """How many of a video's tracks are found, by the track of each region and whether that is."""
+    _, number = np.unique(track, return_inverse=True)
+    n_regions, n_hits = np.bincount(number), np.bincount(number, weights=found)
+    return int((n_hits >= LEAST_PART_OF_TRACK * n_regions - _SLACK).sum())
 
 
 def _thresholds(videos: Sequence[MaskedVideo]) -> NDArray[np.float32]:

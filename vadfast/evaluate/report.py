@@ -44,7 +44,7 @@ AVENUE_LABELS = {
 def print_report(console: Console, assessment: Assessment) -> None:
     """Prints the table of protocols, of places, and of videos, and what the numbers rest on."""
     subject, videos, result = assessment.subject, assessment.videos, assessment.result
-    tables = [_protocols(subject, result), Text()]
+    tables: list[RenderableType] = [_protocols(subject, result), Text()]
     if assessment.spatial is not None:
         tables += [_places(assessment.spatial), Text()]
     console.print(Group(*tables, _videos(subject, videos, result), Text()))
