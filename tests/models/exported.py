@@ -18,7 +18,7 @@ def assert_engines_agree(
     scorer: nn.Module, spec: InputSpec, components: tuple[Component, ...], path: Path
 ) -> None:
     """Fails where ONNX Runtime or OpenVINO leaves the gate's bounds for float32, in one batch of three and window by window."""
-    shape = (3, spec.n_frames, spec.height, spec.width, 3)
+    shape = (3, spec.n_pictures, spec.height, spec.width, 3)
     frames = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     wanted = EagerEngine(scorer, spec, batch=3)(frames)
     assert wanted.components.shape == (3, len(components))

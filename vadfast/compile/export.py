@@ -30,7 +30,7 @@ def export_onnx(scorer: nn.Module, spec: InputSpec, target: Path) -> tuple[int, 
     frames = torch.randint(
         0,
         256,
-        (_EXAMPLE_BATCH, spec.n_frames, spec.height, spec.width, 3),
+        (_EXAMPLE_BATCH, spec.n_pictures, spec.height, spec.width, 3),
         dtype=torch.uint8,
         generator=torch.Generator().manual_seed(0),
     )

@@ -89,7 +89,7 @@ class Plan:
         yield f"gate: {n_windows} real windows in {len(self.runs)} runs, {self.labels_words or 'no labels, so no AUC'}"
         yield f"calibration: {self.n_normal_frames} frames of {self.normal_words}"
         weights = sum(4 * p.numel() for p in self.model.scorer.parameters())
-        golden = 8 * spec.n_frames * spec.height * spec.width * 3
+        golden = 8 * spec.n_pictures * spec.height * spec.width * 3
         free = shutil.disk_usage(_existing_parent(self.out)).free
         yield f"disk: about {(weights + golden) / 1e6:.0f} MB, {free / 1e6:.0f} MB free"
 

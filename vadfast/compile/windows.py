@@ -17,6 +17,7 @@ from vadfast.errors import SourceError
 from vadfast.runtime.manifest import InputSpec
 from vadfast.runtime.preprocess import Preprocess
 from vadfast.runtime.source import Frame, Source
+from vadfast.teachers.pictures import Pictures
 
 # Windows; long enough for the causal smoothing to settle, short enough to take many runs.
 RUN_LENGTH = 12
@@ -74,14 +75,18 @@ class Run:
     frames: npt.NDArray[np.uint8]  # [n + T - 1, H, W, 3]
     labels: npt.NDArray[np.uint8] | None  # [n]
     n_frames: int  # T
+    taught: npt.NDArray[np.uint8] | None = None  # [n, K, H, W, 3], the teachers' pictures of each window
 
     def __len__(self) -> int:
         """How many windows the run has."""
         return len(self.frames) - self.n_frames + 1
 
     def window(self, index: int) -> npt.NDArray[np.uint8]:
-        """Returns window ``index`` as a batch of one, a view."""
-        return self.frames[None, index : index + self.n_frames]
+        """Returns window ``index`` as a batch of one, uint8 [1, T + K, H, W, 3]; a view where there are no teachers."""
+        frames = self.frames[None, index : index + self.n_frames]
+        if self.taught is None:
+            return frames
+        return np.concatenate([frames, self.taught[None, index]], axis=1)
 
     def windows(self) -> Iterator[npt.NDArray[np.uint8]]:
         """Yields all windows in order."""
@@ -101,15 +106,24 @@ def plan_runs(
 
 
 def read_run(plan: PlannedRun, spec: InputSpec) -> Run | None:
-    """Decodes and resizes one run; None where the source ends before its first window (its length was only declared)."""
+    """Decodes and resizes one run; None where the source ends before its first window (its length was only declared).
+
+    Teachers see the source from its start, as they do when it is scored.
+    """
     preprocess = Preprocess(spec)
+    teach = Pictures(spec.teachers, plan.source.path) if spec.teachers else None
     begin, end = plan.first - spec.n_frames + 1, plan.first + plan.n
-    frames = []
+    frames, taught = [], []
     for frame in plan.source:
         if frame.index >= end:
             break
+        if frame.index < begin and teach is None:
+            continue
+        image = preprocess(frame.image)
+        pictures = teach(image, frame.index) if teach else None
         if frame.index >= begin:
-            frames.append(preprocess(frame.image))
+            frames.append(image)
+            taught.append(pictures)
     n = len(frames) - spec.n_frames + 1
     if n < 1:
         return None
@@ -118,7 +132,10 @@ def read_run(plan: PlannedRun, spec: InputSpec) -> Run | None:
             f"{plan.source.path}: must have frames up to {end - 1} like its labels, got {begin + len(frames)}; "
             "check that labels and video belong together"
         )
-    return Run(plan.source.name, plan.first, np.stack(frames), plan.labels, spec.n_frames)
+    return Run(
+        plan.source.name, plan.first, np.stack(frames), plan.labels, spec.n_frames,
+        np.stack([p for p in taught[spec.n_frames - 1 :] if p is not None]) if teach else None,
+    )  # fmt: skip
 
 
 def _label_changes(video: Video, window: int) -> list[int]:

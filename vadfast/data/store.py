@@ -50,7 +50,7 @@ def open_store(
         for v in videos
     ]
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    path = _cache_folder() / "frames" / f"{_key(videos, spec)}.npy"
+    path = cache_folder() / "frames" / f"{key_of(videos, spec)}.npy"
     if not path.exists():
         _write(path, videos, spec, offsets, progress)
     return FrameStore(np.load(path, mmap_mode="r", allow_pickle=False), offsets)
@@ -64,14 +64,7 @@ def _write(
     progress: Callable[[int, int], None],
 ) -> None:
     total = int(offsets[-1])
-    needed = total * spec.height * spec.width * 3
-    path.parent.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(path.parent).free
-    if needed + RESERVE_BYTES > free:
-        raise UsageError(
-            f"{path.parent}: the decoded training frames need {needed >> 20} MB of disk, {free >> 20} MB are free; "
-            "set VADFAST_CACHE to a larger disk or lower --image-size"
-        )
+    check_room(path.parent, total * spec.height * spec.width * 3, "the decoded training frames")
     preprocess = Preprocess(spec)
     with atomic_file(path) as temporary:
         frames = np.lib.format.open_memmap(
@@ -95,7 +88,19 @@ def _write(
         frames.flush()
 
 
-def _cache_folder() -> Path:
+def check_room(folder: Path, needed: int, what: str) -> None:
+    """Makes ``folder``; raises UsageError where its disk has no room for ``needed`` bytes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
+    if needed + RESERVE_BYTES > free:
+        raise UsageError(
+            f"{folder}: {what} need {needed >> 20} MB of disk, {free >> 20} MB are free; "
+            "set VADFAST_CACHE to a larger disk or lower --image-size"
+        )
+
+
+def cache_folder() -> Path:
+    """Where caches lie: ``VADFAST_CACHE``, else the user's."""
     chosen = os.environ.get("VADFAST_CACHE")
     return (
         Path(chosen)
@@ -104,7 +109,8 @@ def _cache_folder() -> Path:
     )
 
 
-def _key(videos: Sequence[Video], spec: InputSpec) -> str:
+def key_of(videos: Sequence[Video], spec: InputSpec) -> str:
+    """The name of what is made of the films' files at this size."""
     digest = hashlib.sha256(f"{spec.height}x{spec.width} {spec.resize} {spec.colour}".encode())
     for video in videos:
         source = video.source

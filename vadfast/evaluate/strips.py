@@ -33,6 +33,7 @@ from vadfast.evaluate.figure import (
 from vadfast.evaluate.protocols import VideoScores
 from vadfast.evaluate.subject import Subject
 from vadfast.runtime.preprocess import Preprocess
+from vadfast.teachers.pictures import Pictures
 
 N_STRIPS = 4
 APART_FRAMES = 25  # two pictures of one event teach nothing
@@ -102,11 +103,17 @@ def worst(
 def _read(subject: Subject, video: Video, pick: Pick) -> _Strip:
     spec = subject.input
     preprocess, first = Preprocess(spec), pick.frame - spec.n_frames + 1
-    window = np.zeros((spec.n_frames, spec.height, spec.width, 3), np.uint8)
+    window = np.zeros((spec.n_pictures, spec.height, spec.width, 3), np.uint8)
+    teach = Pictures(spec.teachers, video.source.path) if spec.teachers else None
     n_read = 0
     for frame in video.source:
+        if frame.index < first and teach is None:
+            continue
+        image = preprocess(frame.image)
+        if teach:
+            window[spec.n_frames :] = teach(image, frame.index)
         if frame.index >= first:
-            preprocess(frame.image, window[frame.index - first])
+            window[frame.index - first] = image
             n_read += 1
         if frame.index == pick.frame:
             break

@@ -3,10 +3,12 @@
 from vadfast.layers.cluster_distance import ClusterDistance
 from vadfast.layers.criss_cross import CrissCross
 from vadfast.layers.prototype_unit import Prototypes, PrototypeUnit
+from vadfast.layers.scse import SCSE
 from vadfast.layers.sta_attention import STAAttention
 from vadfast.layers.variance_attention import VarianceAttention
 
 __all__ = [
+    "SCSE",
     "ClusterDistance",
     "CrissCross",
     "PrototypeUnit",

@@ -26,7 +26,7 @@ class EagerEngine:
         if threads is not None:
             torch.set_num_threads(threads)
         self._scorer = scorer.eval()
-        self._shape = (batch, spec.n_frames, spec.height, spec.width, 3)
+        self._shape = (batch, spec.n_pictures, spec.height, spec.width, 3)
         self.batch = batch
 
     @classmethod

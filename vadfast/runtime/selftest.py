@@ -70,7 +70,7 @@ def _load_golden(bundle: Bundle) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.
     manifest, spec = bundle.manifest, bundle.manifest.input
     frames = _load_npy(bundle.file(manifest.golden.frames))
     expected = _load_npy(bundle.file(manifest.golden.components))
-    window = (spec.n_frames, spec.height, spec.width, 3)
+    window = (spec.n_pictures, spec.height, spec.width, 3)
     if frames.dtype != np.uint8 or frames.shape[1:] != window or len(frames) == 0:
         raise BundleError(
             f"{bundle.path}: {manifest.golden.frames} must be uint8 [n, "

@@ -18,6 +18,7 @@ from vadfast.errors import BackendError, SourceError
 from vadfast.runtime.engine import Engine
 from vadfast.runtime.manifest import InputSpec, Manifest
 from vadfast.runtime.score import ChainState
+from vadfast.teachers.pictures import Pictures, TeacherCost
 
 if TYPE_CHECKING:
     from vadfast.runtime.source import Source
@@ -53,14 +54,15 @@ class ScoredFrame:
 
 
 def raw_scores(
-    engine: Engine, spec: InputSpec, source: "Source"
+    engine: Engine, spec: InputSpec, source: "Source", *, cost: TeacherCost | None = None
 ) -> Generator[RawScore, None, None]:
-    """Yields one result per frame, in order, from frame ``spec.n_frames - 1`` on.
+    """Yields one result per frame, in order, from frame ``spec.n_frames - 1`` on; adds what its teachers take to ``cost``.
 
     Raises:
         SourceError: from the source, after every frame before the fault was yielded; or the source
             is shorter than a window.
-        BackendError: the engine returned a value that is not finite.
+        BackendError: the engine returned a value that is not finite, or a teacher cannot run here.
+        UsageError: a teacher lacks a file.
     """
     free: SimpleQueue[_Batch | None] = SimpleQueue()
     ready: SimpleQueue[_Batch | _End] = SimpleQueue()
@@ -69,7 +71,7 @@ def raw_scores(
     stop = threading.Event()
     reader = threading.Thread(
         target=_read,
-        args=(spec, source, free, ready, stop),
+        args=(spec, source, cost, free, ready, stop),
         name=f"read {source.name}",
         daemon=True,
     )
@@ -94,24 +96,24 @@ def raw_scores(
 
 
 def score_source(
-    engine: Engine, manifest: Manifest, source: "Source"
+    engine: Engine, manifest: Manifest, source: "Source", *, cost: TeacherCost | None = None
 ) -> Generator[ScoredFrame, None, None]:
     """Yields the frames with the score of the causal chain; raises like ``raw_scores``."""
     chain = ChainState(manifest.causal_chain, manifest.components, manifest.calibration)
-    for raw in raw_scores(engine, manifest.input, source):
+    for raw in raw_scores(engine, manifest.input, source, cost=cost):
         score = chain.push(raw.components)
         yield ScoredFrame(raw.frame, raw.time_s, raw.components, raw.heatmap, score)
 
 
 @dataclass(slots=True)
 class _Batch:
-    frames: npt.NDArray[np.uint8]  # [batch, T, H, W, 3]
+    frames: npt.NDArray[np.uint8]  # [batch, T + K, H, W, 3]: camera frames, then what K teachers' pictures show
     # Frame, time_s of each filled window.
     stamps: list[tuple[int, float]] = field(default_factory=list)
 
     @classmethod
     def empty(cls, batch: int, spec: InputSpec) -> "_Batch":
-        return cls(np.zeros((batch, spec.n_frames, spec.height, spec.width, 3), np.uint8))
+        return cls(np.zeros((batch, spec.n_pictures, spec.height, spec.width, 3), np.uint8))
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,7 @@ class _End:
 def _read(
     spec: InputSpec,
     source: "Source",
+    cost: TeacherCost | None,
     free: "SimpleQueue[_Batch | None]",
     ready: "SimpleQueue[_Batch | _End]",
     stop: threading.Event,
@@ -135,17 +138,21 @@ def _read(
         from vadfast.runtime.window import Window
 
         preprocess, window = Preprocess(spec), Window(spec)
+        teach = Pictures(spec.teachers, source.path, cost) if spec.teachers else None
         for frame in source:
             if stop.is_set():
                 return
-            preprocess(frame.image, window.slot())
+            seen = preprocess(frame.image, window.slot())
+            taught = teach(seen, frame.index) if teach else None
             view = window.commit()
             n_frames += 1
             if view is None:
                 continue
             if batch is None and (batch := free.get()) is None:
                 return
-            batch.frames[len(batch.stamps)] = view
+            batch.frames[len(batch.stamps), : spec.n_frames] = view
+            if taught is not None:
+                batch.frames[len(batch.stamps), spec.n_frames :] = taught
             batch.stamps.append((frame.index, frame.time_s))
             if len(batch.stamps) == len(batch.frames):
                 ready.put(batch)

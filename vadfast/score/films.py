@@ -26,6 +26,7 @@ from vadfast.runtime.session import ScoredFrame, score_source
 from vadfast.runtime.sinks.jsonl import JsonLines, json_lines
 from vadfast.runtime.sinks.plot import ScorePlot
 from vadfast.runtime.source import VIDEO_SUFFIXES, Source, find_sources
+from vadfast.teachers.pictures import TeacherCost
 
 if TYPE_CHECKING:
     from vadfast.runtime.sinks.overlay import Overlay
@@ -138,7 +139,7 @@ class _Job:
         fault: SourceError | None = None
         scored: ScoredFrame | None = None
         try:
-            for scored in score_source(self.engine, self.manifest, source):
+            for scored in score_source(self.engine, self.manifest, source, cost=film.teachers):
                 event = alert.push(scored.score, scored.frame, scored.time_s)
                 film.add(scored, event)
                 self.lines.score(source.name, scored)
@@ -199,6 +200,7 @@ class _Film:
     n_events: int = 0
     peak: float = float("-inf")
     peak_frame: int = 0
+    teachers: TeacherCost = field(default_factory=TeacherCost)
     _start_s: float = field(default_factory=time.perf_counter)
 
     def add(self, scored: ScoredFrame, event: Event | None) -> None:
@@ -214,6 +216,7 @@ class _Film:
             f"({self.n_frames / seconds:.1f} frames/s), "
             f"highest score {self.peak:.2f} at frame {self.peak_frame}, "
             f"{self.n_events} event{'' if self.n_events == 1 else 's'}"
+            + (f"; teachers took {taught} ms a frame of it" if (taught := self.teachers.words) else "")
         )
 
 

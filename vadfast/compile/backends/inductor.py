@@ -40,7 +40,8 @@ class InductorBackend:
 
         spec, target = workshop.spec, workshop.folder / self.path
         target.parent.mkdir(parents=True, exist_ok=True)
-        frames = torch.zeros((batch, spec.n_frames, spec.height, spec.width, 3), dtype=torch.uint8)
+        window = (spec.n_pictures, spec.height, spec.width, 3)
+        frames = torch.zeros((batch, *window), dtype=torch.uint8)
         # torch's compile errors share no base but Exception, and a peer that cannot be built is a row
         # of the table with this reason, not the end of the command.
         try:
