@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from matplotlib.ticker import LogLocator, NullLocator
+
 from vadfast.ablate.plan import Plan
 from vadfast.ablate.table import Entry
 from vadfast.evaluate.figure import (
@@ -69,10 +71,13 @@ def plot_frontier(plan: Plan, found: Sequence[Entry], target: Path) -> Path:
                 va="top",
             )
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter("{x:g}")
         axes.margins(x=0.18, y=0.18)
         axes.set_xlabel("ms a frame, the engine alone")
         axes.set_ylabel(f"{name}, AUC %")
-        subject = f"{plan.method.upper()} on {plan.data.name}, {plan.seeds} seeds"
+        subject = f"{plan.method.upper()} on {plan.data.name}, seeds: {plan.seeds}"
         seen = "line: nothing is both faster and better.  bars: deviation over seeds."
         write_headings(figure, "Accuracy and cost", f"{subject}.  {seen}")
         return save(figure, target)

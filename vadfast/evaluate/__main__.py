@@ -1,31 +1,40 @@
-"""``python -m vadfast.evaluate RUN|BUNDLE --data DIR``: how well a model finds what is labelled.
+"""``python -m vadfast.evaluate RUN|BUNDLE ... --data DIR``: how well a model finds what is labelled.
 
 It scores through the same session and score chains as ``vadfast.score``, so that the table is about
-what a camera will get.
+what a camera will get. Several runs, of several seeds say, also get a table of means and deviations.
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from vadfast.cli import Debug, JsonFile, run_command
+from vadfast.errors import UsageError
+
+if TYPE_CHECKING:
+    from vadfast.evaluate.assessment import Assessment
 
 
 def command(
-    subject: Annotated[
-        Path,
+    subjects: Annotated[
+        list[Path],
         typer.Argument(
-            metavar="RUN|BUNDLE", help="A training run, or a bundle that was compiled from one."
+            metavar="RUN|BUNDLE...",
+            help="Training runs, or bundles that were compiled from them.",
         ),
     ],
     data: Annotated[
         Path, typer.Option("--data", metavar="DIR", help="The data set with labelled test videos.")
     ],
     dataset: Annotated[
-        Literal["auto", "ped1", "ped2", "avenue", "folder"],
+        Literal["auto", "ped1", "ped2", "avenue", "shanghaitech", "folder"],
         typer.Option("--dataset", help="Its layout; auto recognises it and says which."),
     ] = "auto",
+    only: Annotated[
+        str | None,
+        typer.Option("--only", metavar="NAME", help="Score by one of the components, as psnr."),
+    ] = None,
     json: JsonFile = None,
     plots: Annotated[
         Path | None,
@@ -42,36 +51,61 @@ def command(
 
     from vadfast.atomic import write_text
     from vadfast.cli import talk
+    from vadfast.data.bags import load_features
     from vadfast.data.datasets import load_dataset
-    from vadfast.evaluate.protocols import evaluate
+    from vadfast.evaluate.assessment import assess
     from vadfast.evaluate.report import dump, print_report, to_json
-    from vadfast.evaluate.scoring import score_videos
-    from vadfast.evaluate.subject import open_subject
+    from vadfast.evaluate.spread import print_spreads, spreads_json
+    from vadfast.evaluate.subject import open_subject, scored_by, scores_bags
 
-    opened = open_subject(subject)
-    try:
-        loaded = load_dataset(data, dataset)
-        videos = score_videos(opened, loaded)
-        result = evaluate(videos)
-        to_stdout = json is not None and str(json) == "-"
-        # With --json - the standard output is the JSON alone, so the tables go where talk goes.
-        print_report(talk if to_stdout else Console(), opened, loaded, videos, result)
-        if json is not None:
-            text = dump(to_json(opened, loaded, videos, result))
-            if to_stdout:
-                print(text, end="")
-            else:
-                write_text(json, text)
-        if plots is not None:
-            from vadfast.evaluate.plots import plot_roc, plot_scores
-            from vadfast.evaluate.strips import plot_strips
+    to_stdout = json is not None and str(json) == "-"
+    # With --json - the standard output is the JSON alone, so the tables go where talk goes.
+    console = talk if to_stdout else Console()
+    reports = []
+    for number, path in enumerate(subjects, 1):
+        if scores_bags(path):
+            from vadfast.evaluate.bags import assess_bags, bags_json, print_bags
 
-            talk.print(f"drawing into {plots}", markup=False)
-            plot_scores(opened, videos, result, plots)
-            plot_roc(opened, videos, result, plots)
-            plot_strips(opened, loaded, videos, plots)
-    finally:
-        opened.engine.close()
+            if plots is not None or only is not None or dataset != "auto":
+                raise UsageError(
+                    f"evaluate: {path} scores bags of features, which have no pictures, no components and one kind of data "
+                    "set; leave out --plots, --only and --dataset"
+                )
+            of_bags = assess_bags(path, load_features(data))
+            print_bags(console, of_bags)
+            reports.append(bags_json(of_bags))
+            continue
+        subject = open_subject(path)
+        try:
+            loaded = load_dataset(data, dataset)
+            assessment = assess(subject if only is None else scored_by(subject, only), loaded)
+            print_report(console, assessment)
+            reports.append(to_json(assessment))
+            if plots is not None:
+                # Runs may have the same name in different places.
+                folder = plots if len(subjects) == 1 else plots / f"{number}-{path.name}"
+                talk.print(f"drawing into {folder}", markup=False)
+                _draw(assessment, folder)
+        finally:
+            subject.engine.close()
+    if len(reports) > 1:
+        print_spreads(console, reports)
+    if json is not None:
+        text = dump(spreads_json(reports) if len(reports) > 1 else reports[0])
+        if to_stdout:
+            print(text, end="")
+        else:
+            write_text(json, text)
+
+
+def _draw(assessment: "Assessment", folder: Path) -> None:
+    from vadfast.evaluate.plots import plot_roc, plot_scores
+    from vadfast.evaluate.strips import plot_strips
+
+    subject, videos, result = assessment.subject, assessment.videos, assessment.result
+    plot_scores(subject, videos, result, folder)
+    plot_roc(subject, videos, result, folder)
+    plot_strips(subject, assessment.dataset, videos, folder)
 
 
 if __name__ == "__main__":

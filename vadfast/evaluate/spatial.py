@@ -61,7 +61,7 @@ def spatial_metrics(videos: Sequence[MaskedVideo]) -> SpatialMetrics | None:
         return None
     heat = np.concatenate([video.heat.reshape(len(video.heat), -1) for video in videos])  # [n, m]
     area = np.concatenate([video.area.reshape(len(video.area), -1) for video in videos])
-    labels: NDArray[np.bool_] = area.any(axis=1)  # [n]
+    labels = np.asarray(area.any(axis=1))  # [n]
     if labels.all() or not labels.any():
         return None
     levels = np.where(labels, _hit_levels(heat, area), heat.max(axis=1))

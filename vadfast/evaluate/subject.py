@@ -4,10 +4,11 @@ A bundle is evaluated through the very engine that ``vadfast.score`` uses and ne
 so its table is about what gets deployed. A run has no calibration yet, hence no causal score.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vadfast.errors import UsageError
+from vadfast.methods import BAG_METHODS
 from vadfast.runtime.bundle import open_bundle
 from vadfast.runtime.engine import Engine, open_engine
 from vadfast.runtime.manifest import Calibration, Chain, Component, InputSpec, MinMax
@@ -47,6 +48,34 @@ class Subject:
         """One line for captions: method, what it is and what runs it."""
         runs_on = f"{self.engine.backend} {self.engine.precision}"
         return f"{self.method.upper()}, {self.kind} {self.path.name}, {runs_on}"
+
+
+def scored_by(subject: Subject, name: str) -> Subject:
+    """The same, with one of its components as the whole score.
+
+    Raises:
+        UsageError: no component has that name.
+    """
+    names = [component.name for component in subject.components]
+    if name not in names:
+        raise UsageError(
+            f"--only must be one of {', '.join(names)}, which {subject.path} scores by, got {name!r}"
+        )
+    alone = {"weights": {name: 1.0}}
+    return replace(
+        subject,
+        paper_chain=subject.paper_chain.model_copy(update=alone),
+        causal_chain=subject.causal_chain.model_copy(update=alone),
+    )
+
+
+def scores_bags(path: Path) -> bool:
+    """Whether ``path`` is a run of a method that scores bags of features: it has no engine and no frames."""
+    if not (path / "run.toml").is_file():
+        return False
+    from vadfast.train.config import RunConfig  # torch: loaded only where there is a run
+
+    return RunConfig.load(path / "run.toml").method in BAG_METHODS
 
 
 def open_subject(path: Path) -> Subject:
