@@ -39,7 +39,8 @@ class OnnxDepthTeacher:
     def _inverse_depth(self, image: np.ndarray) -> np.ndarray:
         sides = [n if isinstance(n, int) else self._settings.side_px for n in self._input.shape[2:]]
         x = cv2.resize(image, sides[::-1], interpolation=cv2.INTER_AREA).astype(np.float32) / 255
-        x = (x - np.float32(self._settings.mean)) / np.float32(self._settings.std)
+        mean, std = (np.array(v, np.float32) for v in (self._settings.mean, self._settings.std))
+        x = (x - mean) / std
         fed = {self._input.name: np.ascontiguousarray(x.transpose(2, 0, 1)[None])}
         found = self._session.run(None, fed)[0].squeeze()
         if found.ndim != 2 or not np.isfinite(found).all():
