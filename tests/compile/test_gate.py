@@ -99,7 +99,7 @@ def test_without_labels_there_is_no_auc_and_no_fault(eager: Scored, runs: list[R
 
 
 def test_a_unit_without_a_bound_is_an_error() -> None:
-    with pytest.raises(BuildError, match=r"unit with a bound \(dB\), got 'furlong'"):
+    with pytest.raises(BuildError, match=r"unit with a bound \(dB, sd\), got 'furlong'"):
         bounds_of("fp32", [Component(name="x", unit="furlong", high_is="normal")])
 
 
