@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from vadfast.data.datasets import Video
 from vadfast.data.store import open_store
 from vadfast.data.taught import open_taught
 from vadfast.errors import UsageError
+from vadfast.evaluate import strips
 from vadfast.runtime.engine import Outputs
 from vadfast.runtime.manifest import InputSpec
 from vadfast.runtime.preprocess import Preprocess
@@ -82,6 +85,16 @@ def test_the_gate_and_the_golden_windows_are_those_of_the_session(tail: int) -> 
     np.testing.assert_array_equal(
         found, session[3:7]
     )  # frames tail + 5 ... of those from tail + 2 on
+
+
+def test_the_strips_of_the_worst_frames_are_scored_as_the_session_did() -> None:
+    source = FilmSource("film", _images(12))
+    engine = Recorder(2)
+    subject: Any = SimpleNamespace(input=SPEC, engine=engine)
+    strip = strips._read(subject, Video("film", source), strips.Pick(0, 9, 7, 0.0))
+    session = _windows_of(SPEC, source)
+    np.testing.assert_array_equal(strip.window, session[7])
+    np.testing.assert_array_equal(engine.windows[0], np.stack([session[7]] * 2))
 
 
 def test_without_teachers_a_window_is_its_frames_alone_and_a_view() -> None:

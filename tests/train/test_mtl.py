@@ -18,6 +18,7 @@ from vadfast.compile import build_bundle
 from vadfast.compile.plan import Options
 from vadfast.data.datasets import load_dataset
 from vadfast.errors import TrainingError, UsageError
+from vadfast.evaluate.__main__ import command as evaluate
 from vadfast.models import mtl
 from vadfast.models.eager import EagerEngine
 from vadfast.models.registry import load_run
@@ -222,6 +223,12 @@ def test_a_bundle_scores_with_its_teachers_as_the_run_does(
     np.testing.assert_allclose(found, np.stack(raw), atol=0.02)
     wanted = run_chain(model.causal_chain, model.components, found, bundle.manifest.calibration)
     np.testing.assert_allclose([row["score"] for row in rows], wanted, rtol=1e-6)
+    table = tmp_path / "table.json"
+    arguments = [str(bundle_path), "--data", str(scene), "--json", str(table)]
+    assert exit_code_of(evaluate, name="evaluate", arguments=arguments) == 0
+    evaluated = json.loads(table.read_text())
+    assert evaluated["auc"]["micro_raw"] > 0.7
+    assert evaluated["speed"]["teachers"].startswith("farneback ")
     labels = np.isin(np.arange(2, 40), np.arange(15, 28))
     assert found[labels, 1].mean() > found[~labels, 1].mean() + 1, (
         "who runs is not as the student says"

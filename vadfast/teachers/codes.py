@@ -26,17 +26,22 @@ LEAST_PX = 0.5
 
 def flow_picture(flow: np.ndarray, index: np.ndarray, max_px: float) -> np.ndarray:
     """Returns uint8 [H, W, 3] of ``flow`` float32 [H, W, 2] in px (x, y) and class indices ``index`` uint8 [H, W]."""
-    magnitude = np.hypot(flow[..., 0], flow[..., 1])  # [H, W]
+    x, y = np.abs(flow[..., 0]), np.abs(flow[..., 1])
+    magnitude = np.sqrt(x * x + y * y)
     directed = (magnitude >= LEAST_PX) & (index > 0)
-    length = np.where(directed, magnitude, 1)
-    direction = np.abs(flow) / length[..., None] * directed[..., None]  # [H, W, 2]
-    code = np.sqrt(np.minimum(magnitude / max_px, 1))
-    return _bytes(np.concatenate([code[..., None], direction], axis=2))
+    unit = directed / np.maximum(magnitude, LEAST_PX)
+    picture = np.empty((*index.shape, 3), np.uint8)
+    picture[..., 0] = _bytes(np.sqrt(np.minimum(magnitude / max_px, 1)))
+    picture[..., 1], picture[..., 2] = _bytes(x * unit), _bytes(y * unit)
+    return picture
 
 
 def scene_picture(index: np.ndarray, depth: np.ndarray) -> np.ndarray:
     """Returns uint8 [H, W, 3] of class indices ``index`` uint8 [H, W] and ``depth`` float [H, W] in [0, 1]."""
-    return np.stack([index, _bytes(depth), np.where(index > 0, 255, 0).astype(np.uint8)], axis=2)
+    picture = np.empty((*index.shape, 3), np.uint8)
+    picture[..., 0], picture[..., 1] = index, _bytes(depth)
+    picture[..., 2] = (index > 0) * np.uint8(255)
+    return picture
 
 
 def magnitude_of(code: np.ndarray | float, max_px: float) -> np.ndarray | float:
