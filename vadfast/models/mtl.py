@@ -63,7 +63,7 @@ class MTLConfig(TeacherSettings):
         return ("appearance", "motion") if self.branches == "both" else (self.branches,)
 
 
-# Rows of the paper's tables, as options: tasks, then parts of the motion branch, then the position of its attention.
+# Rows of the paper's tables, as options: tasks, the motion branch with the attention at each position and without, parts left out.
 ABLATIONS: dict[str, dict[str, object]] = {
     "seg": {"branches": "appearance", "future": False},
     "ofm": {"branches": "motion"},
@@ -72,7 +72,10 @@ ABLATIONS: dict[str, dict[str, object]] = {
     "unet": {"branches": "motion", "attention": "none", "scse": False},
     "no-attention": {"attention": "none"},
     "no-scse": {"scse": False},
-    **{f"attention-{p}": {"attention": p} for p in ("skip", "encoder", "decoder", "final")},
+    **{
+        f"attention-{p}": {"branches": "motion", "attention": p, "scse": False}
+        for p in ("skip", "encoder", "decoder", "final")
+    },
 }
 
 
