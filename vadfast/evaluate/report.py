@@ -25,12 +25,12 @@ from vadfast.evaluate.subject import Subject
 
 HEADLINE = "micro_minmax"  # EER and AP of the JSON are of this one, as in the papers
 MEANING = {
-    "micro_minmax": "min-max of each video",
+    "micro_minmax": "min-max of a video",
     "micro_raw": "raw: one threshold",
     "causal": "calibrated, past only",
     "micro_globalminmax": "min-max of the set",
     "macro": "mean AUC of videos",
-    "macro_pad": "of all videos, padded",
+    "macro_pad": "all videos, padded",
 }
 # Avenue is labelled twice; how many of its 15,324 test frames are abnormal says which one a number is of.
 AVENUE_LABELS = {
