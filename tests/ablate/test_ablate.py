@@ -118,7 +118,8 @@ def test_finished_runs_are_not_made_again_and_a_stopped_one_is_resumed(tmp_path:
     assert stopped.names() == ["vadfast.train", "vadfast.evaluate", "vadfast.train"]
     run = made.run(made.lines[1], 0)
     run.mkdir(parents=True)
-    (run / "run.toml").touch()  # as a training that Ctrl-C ended leaves it
+    for name in ("run.toml", "checkpoint.safetensors"):  # as a training that Ctrl-C ended leaves it
+        (run / name).touch()
     again = Machine()
     assert finish(made, again)
     assert again.names() == ["vadfast.train", "vadfast.evaluate"] * 3
@@ -126,6 +127,16 @@ def test_finished_runs_are_not_made_again_and_a_stopped_one_is_resumed(tmp_path:
     idle = Machine()
     assert finish(made, idle)
     assert not idle.calls
+
+
+def test_a_run_that_was_killed_before_its_first_checkpoint_begins_anew(tmp_path: Path) -> None:
+    made = plan(tmp_path, rows="full", seeds=1)
+    run = made.run(made.lines[0], 0)
+    run.mkdir(parents=True)
+    (run / "run.toml").touch()
+    machine = Machine()
+    assert finish(made, machine)
+    assert "--resume" not in machine.calls[0]
 
 
 def test_lines_of_one_training_share_it(tmp_path: Path) -> None:
@@ -196,4 +207,5 @@ def test_bad_arguments_end_before_anything_is_trained(
     assert exit_code_of(command, name="ablate", arguments=[*given, "--rows", "nothing"]) == 2
     assert "l_acl+l_gd" in capfd.readouterr().err  # the rows that there are
     assert exit_code_of(command, name="ablate", arguments=[*given, "--", "--out", "x"]) == 2
+    assert exit_code_of(command, name="ablate", arguments=["--data", "no-where", *given[2:]]) == 2
     assert not (tmp_path / "out").exists()

@@ -107,6 +107,7 @@ def test_every_auc_is_the_count_of_pairs(videos: list[tuple[list[int], list[int]
         assert result.macro is None
 
 
+@settings(max_examples=40, deadline=None)
 @given(
     test_sets,
     st.sampled_from([lambda x: 3.0 * x + 7, lambda x: float(x) ** 3, lambda x: np.exp(x / 8)]),

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from vadfast.cli import Debug, JsonFile, run_command
+from vadfast.errors import UsageError
 from vadfast.methods import METHODS
 
 
@@ -61,6 +62,8 @@ def command(
     from vadfast.evaluate.report import dump
     from vadfast.models.registry import method_module
 
+    if not data.exists():
+        raise UsageError(f"--data {data}: no such file or folder; check the path")
     plan = Plan(
         method=method,
         data=data.resolve(),

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -15,6 +16,8 @@ from vadfast.ablate.plan import Line, Plan, check_same
 from vadfast.atomic import write_text
 from vadfast.cli import talk
 from vadfast.errors import UsageError, VadfastError
+from vadfast.models.registry import CONFIG_FILE
+from vadfast.train.checkpoint import CHECKPOINT_FILE
 
 PLAN_FILE = "plan.json"
 INTERRUPTED = 130
@@ -91,6 +94,8 @@ def call_process(command: list[str]) -> int:
 def _commands(plan: Plan, line: Line, seed: int, trained: set[Path]) -> Iterable[list[str]]:
     run = plan.run(line, seed)
     if run not in trained:
+        if (run / CONFIG_FILE).exists() and not (run / CHECKPOINT_FILE).exists():
+            shutil.rmtree(run)  # killed before its first checkpoint: there is nothing to go on from
         yield plan.train(line, seed)
         trained.add(run)
     if plan.compiled and not plan.bundle(line, seed).exists():

@@ -21,7 +21,7 @@ def command(
     ] = None,
     method: Annotated[str, typer.Option(help=", ".join(METHODS) + ".")] = "adl",
     dataset: Annotated[
-        str, typer.Option(help="auto, ped1, ped2, avenue, folder or features.")
+        str, typer.Option(help="auto, ped1, ped2, avenue, shanghaitech, folder or features.")
     ] = "auto",
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where the run in --out stopped.")
@@ -94,7 +94,7 @@ def command(
     from vadfast.models.registry import CONFIG_FILE
     from vadfast.train.config import RunConfig
     from vadfast.train.loop import train
-    from vadfast.train.machine import choose_precision
+    from vadfast.train.machine import choose_device, choose_precision
     from vadfast.train.options import method_options
     from vadfast.train.training import load_data, training_module
 
@@ -133,7 +133,7 @@ def command(
             raise UsageError(
                 f"--data {data}: must hold training films, found only test films; see docs/data.md"
             )
-        device = _choose_device(device)
+        device = choose_device(device)
         if precision not in ("auto", "fp32", "bf16"):
             raise UsageError(f"--precision must be auto, fp32 or bf16, got {precision!r}")
         chosen, why = choose_precision(precision, device)  # type: ignore[arg-type]
@@ -173,20 +173,6 @@ def _refuse_changes(ctx: typer.Context) -> None:
         raise UsageError(
             f"--resume takes everything from run.toml, got --{given[0].replace('_', '-')} as well; leave it out"
         )
-
-
-def _choose_device(asked: str) -> str:
-    import torch
-
-    if asked not in ("auto", "cpu", "cuda"):
-        raise UsageError(f"--device must be auto, cpu or cuda, got {asked!r}")
-    if asked == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if asked == "cuda" and not torch.cuda.is_available():
-        raise UsageError(
-            "--device cuda: torch finds no GPU here; use --device cpu or install a CUDA build of torch"
-        )
-    return asked
 
 
 if __name__ == "__main__":
