@@ -13,7 +13,6 @@ from safetensors.torch import load_file
 from tests.data.made_features import N_FEATURES, write_listed, write_packed
 from tests.train.test_train import _train
 from vadfast.cli import exit_code_of
-from vadfast.compile.__main__ import command as compile_command
 from vadfast.data.bags import load_features
 from vadfast.errors import UsageError
 from vadfast.evaluate.__main__ import command as evaluate_command
@@ -160,10 +159,6 @@ def test_what_does_not_fit_is_refused_in_a_sentence(
     for call, words in (
         (lambda: _evaluate(run, "--data", features, "--plots", tmp_path), "leave out --plots"),
         (lambda: _evaluate(run, "--data", tmp_path), "must hold index.json"),
-        (
-            lambda: exit_code_of(compile_command, name="c", arguments=[str(run), "--out", "a.vad"]),
-            "which scores bags of features",
-        ),
     ):
         assert call() == 2
         assert words in " ".join(capsys.readouterr().err.split())

@@ -52,7 +52,8 @@ def command(
 
     from vadfast.compile.build import Options, build_bundle, plan_build
     from vadfast.compile.report import print_report
-    from vadfast.errors import GateError
+    from vadfast.errors import GateError, UsageError
+    from vadfast.evaluate.subject import scores_bags
 
     options = Options(
         target=target,
@@ -64,6 +65,14 @@ def command(
         gate_windows=gate_windows,
         threads=threads,
     )
+    if scores_bags(run):
+        if dry_run or options != Options(data=data):
+            raise UsageError(
+                f"compile: {run} scores bags of features, which one engine does in milliseconds: it takes --out, --data (features to "
+                "compare scores on) and --json alone; leave the others out"
+            )
+        _compile_bags(run, out, data, json_file)
+        return
     if dry_run:
         for line in plan_build(run, out, options).words():
             typer.echo(line)
@@ -80,6 +89,24 @@ def command(
     typer.echo(
         f"wrote {out} ({report.size / 1e6:.1f} MB); next: python -m vadfast.score {out} VIDEO"
     )
+
+
+def _compile_bags(run: Path, out: Path, data: Path | None, json_file: Path | None) -> None:
+    from vadfast.compile.bags import build_bag_bundle
+    from vadfast.errors import GateError
+
+    try:
+        report = build_bag_bundle(run, out, data)
+    except GateError as error:
+        _write_json(error.document, json_file)
+        raise
+    _write_json(report.to_json(), json_file)
+    if json_file != Path("-"):
+        gate = report.gate
+        typer.echo(
+            f"wrote {out} ({report.size / 1e6:.1f} MB): scores of {gate['n_bags']} bags within {gate['max_score_error']:.2g} of eager "
+            f"float32, {gate['median_ms']:.3g} ms a bag; next: python -m vadfast.evaluate {out} --data DIR"
+        )
 
 
 def _write_json(document: dict[str, Any], file: Path | None) -> None:

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,11 +18,14 @@ import numpy.typing as npt
 from vadfast.atomic import atomic_directory
 from vadfast.compile.windows import Run
 from vadfast.errors import UsageError
+from vadfast.runtime.bag_manifest import BagManifest
 from vadfast.runtime.manifest import FileRecord, Golden, Manifest
 from vadfast.runtime.zipped import is_zipped, pack
 
 MANIFEST = "manifest.json"
 MANIFEST_HASH = "manifest.sha256"
+M = TypeVar("M", Manifest, BagManifest)
+
 GOLDEN = Golden(frames="golden/frames.npy", components="golden/components.npy")
 
 # The first version of the runtime that reads format 1.
@@ -35,10 +39,10 @@ _GOLDEN_BUDGET_MS = 800.0
 
 @dataclass(frozen=True, slots=True)
 class GoldenWindows:
-    """Real windows and what eager float32 says about them."""
+    """Real windows, or bags, and what eager float32 says about them."""
 
-    frames: npt.NDArray[np.uint8]  # [n, T, H, W, 3]
-    components: npt.NDArray[np.float32]  # [n, K]
+    frames: npt.NDArray[Any]  # uint8 [n, T, H, W, 3]; of bags float32 [n, N, C]
+    components: npt.NDArray[np.float32]  # [n, K]; of bags their scores [n, N]
 
 
 def choose_golden(
@@ -78,8 +82,8 @@ def check_target(out: Path) -> None:
 
 
 def write_bundle(
-    out: Path, manifest: Manifest, *, folder: Path, files: Sequence[str], golden: GoldenWindows
-) -> Manifest:
+    out: Path, manifest: M, *, folder: Path, files: Sequence[str], golden: GoldenWindows
+) -> M:
     """Writes ``files`` of ``folder``, the golden windows and the sealed ``manifest`` to ``out``; returns the sealed one.
 
     ``out`` named ``*.vad.zip`` is one file, any other name a folder.
@@ -94,13 +98,13 @@ def write_bundle(
         for name in dict.fromkeys(files):
             (temporary / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(folder / name, temporary / name)
-        (temporary / GOLDEN.frames).parent.mkdir()
-        np.save(temporary / GOLDEN.frames, golden.frames, allow_pickle=False)
-        np.save(temporary / GOLDEN.components, golden.components, allow_pickle=False)
+        (temporary / manifest.golden.frames).parent.mkdir()
+        np.save(temporary / manifest.golden.frames, golden.frames, allow_pickle=False)
+        np.save(temporary / manifest.golden.components, golden.components, allow_pickle=False)
         return seal(temporary, manifest)
 
 
-def seal(directory: Path, manifest: Manifest) -> Manifest:
+def seal(directory: Path, manifest: M) -> M:
     """Records every file of ``directory`` in ``manifest``, writes it and its hash there, and returns it."""
     names = sorted(
         path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file()

@@ -36,7 +36,7 @@ def export_onnx(scorer: nn.Module, spec: InputSpec, target: Path) -> tuple[int, 
     )
     heatmap = _check_scorer(scorer.eval(), frames)
     try:
-        with torch.no_grad(), warnings.catch_warnings(), _quiet():
+        with torch.no_grad(), warnings.catch_warnings(), quiet():
             warnings.simplefilter("ignore")
             torch.onnx.export(
                 scorer,
@@ -48,14 +48,14 @@ def export_onnx(scorer: nn.Module, spec: InputSpec, target: Path) -> tuple[int, 
                 output_names=["components", "heatmap"],
                 dynamic_shapes=({0: torch.export.Dim("batch")},),
             )
-            _forget_origin(target)
+            forget_origin(target)
     # OnnxExporterError is a RuntimeError.
     except (RuntimeError, ValueError, NotImplementedError) as error:
         reason = str(error).strip().splitlines()[0]
         raise BuildError(
             f"export: the model must be expressible as ONNX, got: {reason}; --debug shows where"
         ) from error
-    _check_file(target)
+    check_file(target)
     return heatmap
 
 
@@ -75,7 +75,8 @@ def _check_scorer(scorer: nn.Module, frames: torch.Tensor) -> tuple[int, int]:
     return heatmap.shape[1], heatmap.shape[2]
 
 
-def _check_file(target: Path) -> None:
+def check_file(target: Path) -> None:
+    """Raises BuildError where ``target`` is no valid ONNX."""
     import onnx
 
     try:
@@ -87,8 +88,8 @@ def _check_file(target: Path) -> None:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    # The exporter prints its own progress on stdout, which belongs to our results.
+def quiet() -> Iterator[None]:
+    """The exporter prints its own progress on stdout, which belongs to our results: not in here."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -99,7 +100,7 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _forget_origin(target: Path) -> None:
+def forget_origin(target: Path) -> None:
     """Takes the exporter's notes out of the model: they hold the paths of this machine's source files."""
     import onnx
 

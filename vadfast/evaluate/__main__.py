@@ -64,6 +64,7 @@ def command(
     reports = []
     for number, path in enumerate(subjects, 1):
         if scores_bags(path):
+            from vadfast.evaluate.bag_subject import open_bag_subject
             from vadfast.evaluate.bags import assess_bags, bags_json, print_bags
 
             if plots is not None or only is not None or dataset != "auto":
@@ -71,7 +72,7 @@ def command(
                     f"evaluate: {path} scores bags of features, which have no pictures, no components and one kind of data "
                     "set; leave out --plots, --only and --dataset"
                 )
-            of_bags = assess_bags(path, load_features(data))
+            of_bags = assess_bags(open_bag_subject(path), load_features(data))
             print_bags(console, of_bags)
             reports.append(bags_json(of_bags))
             continue

@@ -9,24 +9,23 @@ There is no min-max per film: scores are probabilities, and one threshold is mea
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 import vadfast
-from vadfast.data.bags import FeatureSet, FeatureVideo, stack_bags
+from vadfast.data.bags import FeatureSet, stack_bags
+from vadfast.data.feature_files import FeatureVideo
 from vadfast.data.labels import from_spans
 from vadfast.data.segments import spread
 from vadfast.errors import SourceError
+from vadfast.evaluate.bag_subject import BagSubject
 from vadfast.evaluate.protocols import Labels, Metrics, auc, metrics
 from vadfast.evaluate.report import percent
-from vadfast.fusion.fuse import fuse
-from vadfast.models.registry import StoredRun, open_run
 from vadfast.progress import steps
 
 _BATCH = 16
@@ -53,20 +52,18 @@ class BagScores:
 
 @dataclass(frozen=True, slots=True)
 class BagAssessment:
-    """Every number about one run on one test set; ``found`` by the names of ``MEANING``, without what the labels do not allow."""
+    """Every number about one run or bundle on one test set; ``found`` by the names of ``MEANING``, without what the labels do not allow."""
 
-    path: Path
-    stored: StoredRun
+    subject: BagSubject
     dataset: FeatureSet
     films: list[BagScores]
     found: Mapping[str, Metrics]
 
 
-def assess_bags(run: Path, dataset: FeatureSet) -> BagAssessment:
+def assess_bags(subject: BagSubject, dataset: FeatureSet) -> BagAssessment:
     """Scores the test films of ``dataset``.
 
     Raises:
-        UsageError, VadfastError: ``run`` is no run, or is damaged.
         SourceError: films of one kind are missing, features do not fit the model, or labels their film.
     """
     for words, abnormal in (("normal", False), ("abnormal", True)):
@@ -75,8 +72,7 @@ def assess_bags(run: Path, dataset: FeatureSet) -> BagAssessment:
                 f"evaluate: {dataset.root} must have normal and abnormal test films, has no {words} one among {len(dataset.test)}; "
                 "an AUC needs both"
             )
-    stored = open_run(run)
-    films = score_bags(stored, dataset.test)
+    films = score_bags(subject, dataset.test)
     is_abnormal = np.array([film.video.abnormal for film in films], np.uint8)
     found = {"video": metrics(is_abnormal, np.array([film.score for film in films]))}
     for name, chosen in (
@@ -86,23 +82,21 @@ def assess_bags(run: Path, dataset: FeatureSet) -> BagAssessment:
         pooled = _by_frame(chosen)
         if pooled is not None:
             found[name] = metrics(*pooled)
-    return BagAssessment(run, stored, dataset, films, found)
+    return BagAssessment(subject, dataset, films, found)
 
 
-def score_bags(stored: StoredRun, videos: Sequence[FeatureVideo]) -> list[BagScores]:
-    """Returns the scores of films, by the fused network."""
-    options = stored.config.options
+def score_bags(subject: BagSubject, videos: Sequence[FeatureVideo]) -> list[BagScores]:
+    """Returns the scores of films."""
+    wanted = subject.input
     stack = stack_bags(
-        videos, n_segments=options.n_segments, n_features=options.n_features, name="reading bags"
+        videos, n_segments=wanted.n_segments, n_features=wanted.n_features, name="reading bags"
     )
     labels = [_labels(v, n) for v, n in zip(videos, stack.n_frames, strict=True)]
-    network = stored.network.eval()
-    fuse(network, "infer")
     scores = []
-    with torch.inference_mode(), steps("evaluate", len(videos), unit="films") as bar:
-        for part in torch.from_numpy(stack.bags).split(_BATCH):
-            scores.append(network(part).scores.numpy())
-            bar.advance(len(part))
+    with steps("evaluate", len(videos), unit="films") as bar:
+        for first in range(0, len(videos), _BATCH):
+            scores.append(subject.score(stack.bags[first : first + _BATCH]))
+            bar.advance(len(scores[-1]))
     return [BagScores(*film) for film in zip(videos, np.concatenate(scores), labels, strict=True)]
 
 
@@ -137,9 +131,9 @@ def _by_frame(films: Sequence[BagScores]) -> tuple[Labels, NDArray[np.float64]] 
 
 def print_bags(console: Console, assessment: BagAssessment) -> None:
     """Prints the table of protocols, and what it rests on."""
-    method, dataset, films = assessment.stored.config.method, assessment.dataset, assessment.films
+    dataset, films = assessment.dataset, assessment.films
     table = Table(
-        title=f"{method.upper()}, run {assessment.path.name}, eager fp32",
+        title=escape(assessment.subject.words),
         title_justify="left",
         title_style="bold",
     )
@@ -174,7 +168,7 @@ def print_bags(console: Console, assessment: BagAssessment) -> None:
 
 def bags_json(assessment: BagAssessment) -> dict[str, Any]:
     """Returns the report with the keys of ``report.to_json`` as far as bags have them, and each film's segment scores."""
-    found, stored = assessment.found, assessment.stored
+    found, subject = assessment.found, assessment.subject
     frames = [film.labels for film in assessment.films if film.labels is not None]
     return {
         "auc": {name: m.auc for name, m in found.items()},
@@ -191,11 +185,11 @@ def bags_json(assessment: BagAssessment) -> dict[str, Any]:
         "n_abnormal": sum(int(labels.sum()) for labels in frames),
         "dataset": assessment.dataset.kind,
         "subject": {
-            "path": str(assessment.path),
-            "kind": "run",
-            "method": stored.config.method,
-            "checkpoint_sha256": stored.checkpoint_sha256,
-            "backend": "eager",
+            "path": str(subject.path),
+            "kind": subject.kind,
+            "method": subject.method,
+            "checkpoint_sha256": subject.checkpoint_sha256,
+            "backend": subject.backend,
             "precision": "fp32",
         },
         "vadfast_version": vadfast.__version__,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vadfast.errors import UsageError
 from vadfast.methods import BAG_METHODS
-from vadfast.runtime.bundle import open_bundle
+from vadfast.runtime.bundle import open_bundle, takes
 from vadfast.runtime.engine import Engine, open_engine
 from vadfast.runtime.manifest import Calibration, Chain, Component, InputSpec, MinMax
 from vadfast.runtime.zipped import is_zipped
@@ -70,9 +70,9 @@ def scored_by(subject: Subject, name: str) -> Subject:
 
 
 def scores_bags(path: Path) -> bool:
-    """Whether ``path`` is a run of a method that scores bags of features: it has no engine and no frames."""
+    """Whether ``path`` is a run or a bundle that scores bags of features: it has no frames."""
     if not (path / "run.toml").is_file():
-        return False
+        return takes(path) == "bags"
     from vadfast.train.config import RunConfig  # torch: loaded only where there is a run
 
     return RunConfig.load(path / "run.toml").method in BAG_METHODS

@@ -82,7 +82,7 @@ def load_run(run: Path) -> TrainedModel:
     if config.method in BAG_METHODS:
         raise UsageError(
             f"{run}: must be a run of a method that scores frames here, it is one of {config.method}, which scores bags of "
-            "features; python -m vadfast.evaluate takes it"
+            "features; python -m vadfast.evaluate and compile take it"
         )
     if hasattr(module, "meaning"):  # a method whose options decide what it returns
         components, paper_chain, causal_chain = module.meaning(config.options)

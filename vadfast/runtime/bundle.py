@@ -9,14 +9,16 @@ import hashlib
 import json
 import os
 import stat
-from dataclasses import dataclass, replace
+import zipfile
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from vadfast.errors import BundleError
+from vadfast.runtime.bag_manifest import BagManifest
 from vadfast.runtime.manifest import FORMAT_VERSION, FileRecord, Manifest
 from vadfast.runtime.zipped import is_zipped, unpack
 
@@ -47,8 +49,36 @@ def open_bundle(path: Path) -> Bundle:
         BundleError: it is absent, damaged, incomplete, has something added, or is of a format this
             version does not read.
     """
+    return Bundle(*verify(path, Manifest))
+
+
+def takes(path: Path) -> str:
+    """What the bundle at ``path`` says that it scores, unverified: "bags", or "frames", also where it is no bundle at all.
+
+    It only chooses who opens it, and finds its faults.
+    """
+    try:
+        if is_zipped(path):
+            with zipfile.ZipFile(path) as stored:
+                values = json.loads(stored.read(MANIFEST))
+        else:
+            values = json.loads((path / MANIFEST).read_bytes())
+        return "bags" if values["takes"] == "bags" else "frames"
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, zipfile.BadZipFile):
+        return "frames"
+
+
+R = TypeVar("R", Manifest, BagManifest)
+
+
+def verify(path: Path, record: type[R]) -> "tuple[Path, R, TemporaryDirectory[str] | None]":
+    """Returns the folder of the bundle at ``path``, its manifest, and of a zipped one what holds the folder.
+
+    Raises:
+        BundleError: as ``open_bundle``, or the bundle has another kind of manifest.
+    """
     if is_zipped(path) and path.is_file():
-        return _open_zipped(path)
+        return _verify_zipped(path, record)
     if not path.is_dir():
         found = "a file" if path.exists() else "nothing"
         raise BundleError(
@@ -66,19 +96,19 @@ def open_bundle(path: Path) -> Bundle:
             f"{path}: {MANIFEST} and {MANIFEST_HASH} do not belong together: one was changed; "
             f"{_RESTORE}"
         )
-    manifest = _parse(path, content)
+    manifest = _parse(path, content, record)
     _check_names(path, manifest)
     _check_files(path, manifest.files, on_disk - {MANIFEST, MANIFEST_HASH})
-    return Bundle(path, manifest)
+    return path, manifest, None
 
 
-def _open_zipped(path: Path) -> Bundle:
+def _verify_zipped(path: Path, record: type[R]) -> "tuple[Path, R, TemporaryDirectory[str]]":
     unpacked = TemporaryDirectory(prefix="vadfast-bundle-")
     folder = Path(unpacked.name, path.name.removesuffix(".zip"))
     folder.mkdir()
     unpack(path, folder)
     try:
-        return replace(open_bundle(folder), unpacked=unpacked)
+        return folder, verify(folder, record)[1], unpacked
     except BundleError as error:  # in the words of the file that the user knows
         raise BundleError(str(error).replace(str(folder), str(path))) from error
 
@@ -100,7 +130,7 @@ def _files_of(path: Path) -> set[str]:
     return names
 
 
-def _parse(path: Path, content: bytes) -> Manifest:
+def _parse(path: Path, content: bytes, record: type[R]) -> R:
     try:
         values: Any = json.loads(content)
     except (ValueError, RecursionError) as error:
@@ -114,8 +144,14 @@ def _parse(path: Path, content: bytes) -> Manifest:
             "format "
             f"{FORMAT_VERSION}: upgrade vadfast"
         )
+    wanted = "bags" if record is BagManifest else "frames"
+    came = values.get("takes", "frames") if isinstance(values, dict) else wanted
+    if came != wanted:
+        raise BundleError(
+            f"{path}: must be a bundle that scores {wanted} here, it scores {came}; python -m vadfast.evaluate takes either"
+        )
     try:
-        manifest = Manifest.model_validate(values)
+        manifest = record.model_validate(values)
     except ValidationError as error:
         fault = error.errors()[0]
         where = ".".join(str(part) for part in fault["loc"]) or "the whole"
@@ -126,7 +162,7 @@ def _parse(path: Path, content: bytes) -> Manifest:
     return manifest
 
 
-def _check_minimum_runtime(path: Path, manifest: Manifest) -> None:
+def _check_minimum_runtime(path: Path, manifest: Manifest | BagManifest) -> None:
     from vadfast import __version__
 
     try:
@@ -150,7 +186,7 @@ def _release(version: str) -> tuple[int, ...]:
     return tuple(int(digits) for digits in leading)
 
 
-def _check_names(path: Path, manifest: Manifest) -> None:
+def _check_names(path: Path, manifest: Manifest | BagManifest) -> None:
     for name in manifest.files:
         pure = PurePosixPath(name)
         plain = name == pure.as_posix() and not pure.is_absolute() and ".." not in pure.parts

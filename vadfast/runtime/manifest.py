@@ -22,11 +22,13 @@ from vadfast.teachers.settings import TeacherSettings
 FORMAT_VERSION = 1
 
 
-class _Record(BaseModel):
+class Record(BaseModel):
+    """Immutable, and strict about its keys."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class InputSpec(_Record):
+class InputSpec(Record):
     """What one window is: ``frames`` uint8 [B, n_pictures, height, width, 3], RGB, resized by ``resize``.
 
     Its camera frames come first; behind them are the pictures that teachers make of the newest one, where the model has teachers.
@@ -47,7 +49,7 @@ class InputSpec(_Record):
         return self.n_frames + (N_PICTURES if self.teachers else 0)
 
 
-class Component(_Record):
+class Component(Record):
     """One raw score that the graph returns per window, in the order of its columns."""
 
     name: str
@@ -55,26 +57,26 @@ class Component(_Record):
     high_is: Literal["normal", "abnormal"]
 
 
-class MinMax(_Record):
+class MinMax(Record):
     """Per video: (x - min) / (max - min), 0 where max = min. Needs the whole video (not causal)."""
 
     step: Literal["minmax"] = "minmax"
 
 
-class RobustZ(_Record):
+class RobustZ(Record):
     """(x - median) / scale, both from normal video held out of training (``Calibration``). Causal."""
 
     step: Literal["robust_z"] = "robust_z"
 
 
-class ExponentialMean(_Record):
+class ExponentialMean(Record):
     """y[t] = y[t-1] + (x[t] - y[t-1]) * (1 - 2**(-1 / half_life)), started at x[0]. Causal."""
 
     step: Literal["exponential_mean"] = "exponential_mean"
     half_life_frames: PositiveFloat
 
 
-class Reciprocal(_Record):
+class Reciprocal(Record):
     """-10^(-x / 10): of decibels with their sign turned, the reciprocal that they are of, its sign turned. For whole videos."""
 
     step: Literal["reciprocal"] = "reciprocal"
@@ -84,7 +86,7 @@ class Reciprocal(_Record):
 Side = Literal["both", "past"]
 
 
-class Gaussian(_Record):
+class Gaussian(Record):
     """Mean with weights exp(-(i / sigma)^2 / 2) of ``n_taps`` (odd) frames; of the past alone, their newer half."""
 
     step: Literal["gaussian"] = "gaussian"
@@ -93,7 +95,7 @@ class Gaussian(_Record):
     side: Side = "past"
 
 
-class SavitzkyGolay(_Record):
+class SavitzkyGolay(Record):
     """Polynomial of ``order``, least squares over ``length`` (odd) frames, read in the middle, or at the newest of the past.
 
     A video with fewer frames takes the largest odd length that it has.
@@ -105,7 +107,7 @@ class SavitzkyGolay(_Record):
     side: Side = "past"
 
 
-class Median(_Record):
+class Median(Record):
     """Median of ``length`` (odd) frames about each, or of the past."""
 
     step: Literal["median"] = "median"
@@ -119,7 +121,7 @@ Step = Annotated[
 ]
 
 
-class Chain(_Record):
+class Chain(Record):
     """From components to one anomaly score: sign (high = abnormal), the steps in order per component, then their weighted sum or maximum."""
 
     steps: tuple[Step, ...]
@@ -133,14 +135,14 @@ class Chain(_Record):
         return self
 
 
-class ComponentStatistics(_Record):
+class ComponentStatistics(Record):
     """Where a component lies on normal video, in its own unit, before the sign is turned."""
 
     median: float
     scale: PositiveFloat  # 1.4826 * median absolute deviation: one standard deviation if it were Gaussian
 
 
-class Calibration(_Record):
+class Calibration(Record):
     """Measured at compile time on normal video that was held out of training."""
 
     source: str  # what it was measured on, in words
@@ -149,7 +151,7 @@ class Calibration(_Record):
     score_quantiles: dict[str, float]  # of the causal score on that video; keys "0.5" ... "0.999"
 
 
-class AlertRule(_Record):
+class AlertRule(Record):
     """Raise when ``raise_count`` of the last ``raise_window`` causal scores exceed ``threshold``;
 
     clear when ``clear_count`` scores in a row are below ``clear_threshold``.
@@ -172,7 +174,7 @@ class AlertRule(_Record):
         return self
 
 
-class Artefact(_Record):
+class Artefact(Record):
     """One way to run the model: a backend, its precision and batch, and the file it loads."""
 
     backend: str  # "mnn", "openvino", "onnxruntime", or, only when asked for, "inductor", "eager"
@@ -186,21 +188,21 @@ class Artefact(_Record):
     tolerance: dict[str, PositiveFloat]
 
 
-class Golden(_Record):
+class Golden(Record):
     """The self-test at load: windows and the components that eager float32 gave for them."""
 
     frames: str  # npy, uint8 [n, T, H, W, 3]
     components: str  # npy, float32 [n, K]
 
 
-class FileRecord(_Record):
+class FileRecord(Record):
     """What a file of the bundle must be, byte for byte."""
 
     sha256: str
     size: int
 
 
-class Manifest(_Record):
+class Manifest(Record):
     """manifest.json. Its own bytes are covered by manifest.sha256 beside it (``sha256sum -c`` format)."""
 
     format_version: PositiveInt

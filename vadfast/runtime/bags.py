@@ -1,0 +1,104 @@
+"""Opens a bundle that scores bags, and scores with it: ONNX Runtime on the CPU, tested on its golden bags before anything else.
+
+A bag is a few hundred kilobytes and its score takes milliseconds, once a film: there is nothing to race.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vadfast.errors import BackendError, BundleError, EngineMismatch
+from vadfast.runtime.bag_manifest import BagManifest, BagSpec
+from vadfast.runtime.bundle import verify
+
+Bags = npt.NDArray[np.float32]  # [B, N, C]
+Scores = npt.NDArray[np.float32]  # [B, N]
+SCORE = "score"  # the name of its only component
+
+
+class BagEngine:
+    """The graph in ONNX Runtime; any number of bags at a time."""
+
+    backend, precision = "onnxruntime", "fp32"
+
+    def __init__(self, model: Path, spec: BagSpec) -> None:
+        """Raises BackendError where ONNX Runtime is absent or cannot read ``model``."""
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise BackendError(
+                f"onnxruntime cannot be imported ({error}); pip install onnxruntime"
+            ) from error
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3  # errors only: they arrive as exceptions, stderr stays ours
+        # Its exceptions share no base but Exception, and come from a compiled module.
+        try:
+            self._session: Any = onnxruntime.InferenceSession(
+                str(model), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:
+            raise BackendError(f"onnxruntime cannot read {model}: {error}") from error
+        self._shape = (spec.n_segments, spec.n_features)
+
+    def __call__(self, bags: Bags) -> Scores:
+        """Scores ``bags`` float32 [B, N, C]."""
+        if bags.dtype != np.float32 or bags.ndim != 3 or bags.shape[1:] != self._shape:
+            raise ValueError(
+                f"bags must be float32 [B, {', '.join(map(str, self._shape))}], got {bags.dtype} {list(bags.shape)}"
+            )
+        (scores,) = self._session.run(["scores"], {"bags": np.ascontiguousarray(bags)})
+        return scores
+
+
+@dataclass(frozen=True, slots=True)
+class BagBundle:
+    """A bundle whose bytes are those that were sealed, and an engine that gives what it was sealed with."""
+
+    path: Path
+    manifest: BagManifest
+    engine: BagEngine
+
+
+def open_bag_bundle(path: Path) -> BagBundle:
+    """Verifies the bundle at ``path``, loads it and tests it.
+
+    Raises:
+        BundleError: it is absent, damaged, or scores frames.
+        BackendError: ONNX Runtime is absent or cannot read it.
+        EngineMismatch: it does not give the scores that it was sealed with.
+    """
+    # What a zip was unpacked into may go at the end: the engine holds the model by then.
+    folder, manifest, _unpacked = verify(path, BagManifest)
+    engine = BagEngine(folder / manifest.model, manifest.input)
+    bags, expected = (
+        _load(folder / name) for name in (manifest.golden.frames, manifest.golden.components)
+    )
+    shape = (len(bags), manifest.input.n_segments)
+    if bags.shape[1:] != (*shape[1:], manifest.input.n_features) or expected.shape != shape:
+        raise BundleError(
+            f"{path}: its golden bags must be [n, {shape[1]}, {manifest.input.n_features}] and [n, {shape[1]}], got "
+            f"{list(bags.shape)} and {list(expected.shape)}; compile the run again"
+        )
+    error = float(np.abs(engine(bags) - expected).max())
+    tolerance = manifest.artefacts[0].tolerance.get(SCORE, 0.0)
+    if not error <= tolerance:  # also when the error is not a number
+        raise EngineMismatch(
+            f"{path}: the scores of its golden bags must be within {tolerance:.3g} of the sealed ones, are off by {error:.3g}; "
+            "compile the run again on this machine"
+        )
+    return BagBundle(path, manifest, engine)
+
+
+def _load(path: Path) -> Bags:
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise BundleError(
+            f"{path}: is not a NumPy array ({error}); compile the run again"
+        ) from error
+    if not isinstance(array, np.ndarray) or array.dtype != np.float32 or not array.size:
+        raise BundleError(f"{path}: must hold float32 numbers; compile the run again")
+    return array
