@@ -26,10 +26,12 @@ vad_status check_options(const vad_calibrator_options & options) {
         return refuse("tail_quantile must be 0.5 or more and below 1", options.tail_quantile);
     }
     if (options.max_excesses < vad::MIN_EXCESSES || options.max_excesses > MAX_EXCESSES) {
-        return refuse("max_excesses must be 32 ... 16384", options.max_excesses);
+        return vad::fail(VAD_E_ARGUMENT, "vad_calibrator_create: max_excesses must be %d ... %d, got %d; correct the options",
+                         vad::MIN_EXCESSES, MAX_EXCESSES, options.max_excesses);
     }
-    if (options.half_life_frames != 0 && !(options.half_life_frames >= 1 && options.half_life_frames <= double(vad::MAX_COUNT))) {
-        return refuse("half_life_frames must be 0 (no drift), or 1 ... 2^53", options.half_life_frames);
+    const double half_life = options.half_life_frames;
+    if (half_life != 0 && !(half_life >= 1 && half_life <= double(vad::MAX_COUNT))) {
+        return refuse("half_life_frames must be 0 (no drift), or 1 ... 2^53", half_life);
     }
     if (!(options.clip > 0 && options.clip <= 1e6)) {
         return refuse("clip must be above 0 scales, at most 1e6", options.clip);
@@ -42,11 +44,11 @@ vad_status check_options(const vad_calibrator_options & options) {
 
 vad_status check_asked(const char * function, const vad_calibrator * calibrator, const void * result) {
     if (calibrator == nullptr || result == nullptr) {
-        return vad::fail(VAD_E_ARGUMENT, "%s: %s must not be NULL; pass what vad_calibrator_create gave and where the answer goes", function,
-                         calibrator == nullptr ? "calibrator" : "the result");
+        return vad::missing(function, calibrator == nullptr ? "calibrator" : "the result");
     }
     if (calibrator->learned.digest.n + calibrator->learned.digest.n_waiting == 0) {
-        return vad::fail(VAD_E_ARGUMENT, "%s: the calibrator must have seen scores, got none; push normal video or restore a state", function);
+        return vad::fail(VAD_E_ARGUMENT, "%s: the calibrator must have seen scores, got none; push normal video or restore a state",
+                         function);
     }
     return VAD_OK;
 }
@@ -67,7 +69,8 @@ const vad::Learned & learned_of(const vad_calibrator & calibrator, vad::Learned 
 
 vad_status check_tail(const char * function, const vad::Learned & learned) {
     if (learned.tail.n_excesses == 0) {
-        return vad::fail(VAD_E_ARGUMENT, "%s: the tail must have at least %d scores above tail_quantile, got %lld scores in all; push more normal video",
+        return vad::fail(VAD_E_ARGUMENT,
+                         "%s: the tail must have at least %d scores above tail_quantile, got %lld scores in all; push more normal video",
                          function, vad::MIN_EXCESSES, (long long)learned.digest.n);
     }
     return VAD_OK;
@@ -77,8 +80,7 @@ vad_status check_tail(const char * function, const vad::Learned & learned) {
 
 vad_status vad_calibrator_create(const vad_calibrator_options * options, vad_calibrator ** calibrator) {
     if (options == nullptr || calibrator == nullptr) {
-        return vad::fail(VAD_E_ARGUMENT, "vad_calibrator_create: %s must not be NULL; pass options and where the calibrator goes",
-                         options == nullptr ? "options" : "calibrator");
+        return vad::missing("vad_calibrator_create", options == nullptr ? "options" : "calibrator");
     }
     const vad_status status = check_options(*options);
     if (status != VAD_OK) {
@@ -91,7 +93,8 @@ vad_status vad_calibrator_create(const vad_calibrator_options * options, vad_cal
         made->largest.value.reset(new (std::nothrow) double[made->largest.capacity]);
     }
     if (made == nullptr || made->largest.value == nullptr) {
-        return vad::fail(VAD_E_MEMORY, "vad_calibrator_create: the machine has no memory left for %d scores; free some", options->max_excesses);
+        return vad::fail(VAD_E_MEMORY, "vad_calibrator_create: the machine has no memory left for %d scores; free some",
+                         options->max_excesses);
     }
     *calibrator = made.release();
     return VAD_OK;
@@ -103,18 +106,18 @@ void vad_calibrator_free(vad_calibrator * calibrator) {
 
 vad_status vad_calibrator_push(vad_calibrator * calibrator, const double * scores, int64_t n, int32_t frozen) {
     if (calibrator == nullptr || (n > 0 && scores == nullptr)) {
-        return vad::fail(VAD_E_ARGUMENT, "vad_calibrator_push: %s must not be NULL; pass what vad_calibrator_create gave and scores",
-                         calibrator == nullptr ? "calibrator" : "scores");
+        return vad::missing("vad_calibrator_push", calibrator == nullptr ? "calibrator" : "scores");
     }
     const int64_t n_learned = calibrator->learned.digest.n + calibrator->learned.digest.n_waiting;
     if (n < 0 || n > std::min<int64_t>(vad::MAX_COUNT - n_learned, INT64_MAX / sizeof *scores)) {
-        return vad::fail(VAD_E_ARGUMENT, "vad_calibrator_push: n must be 0 or more, and 2^53 in all at most, got %lld; pass how many scores",
-                         (long long)n);
+        return vad::fail(VAD_E_ARGUMENT,
+                         "vad_calibrator_push: n must be 0 or more, and %lld in all at most, got %lld; pass how many scores",
+                         (long long)vad::MAX_COUNT, (long long)n);
     }
     const int64_t bad = vad::first_not_finite(scores, n);
     if (bad < n) {
-        return vad::fail(VAD_E_ARGUMENT, "vad_calibrator_push: scores[%lld] must be finite (1e300 at most), got %g; leave that frame out",
-                         (long long)bad, scores[bad]);
+        return vad::fail(VAD_E_ARGUMENT, "vad_calibrator_push: scores[%lld] must be finite (%g at most), got %g; leave that frame out",
+                         (long long)bad, vad::MAX_VALUE, scores[bad]);
     }
     for (int64_t i = 0; i < n && frozen == 0; i++) {
         if (calibrator->is_watching) {
@@ -145,7 +148,8 @@ vad_status vad_calibrator_quantile(const vad_calibrator * calibrator, double qua
         return status;
     }
     if (!(quantile >= 0 && quantile <= 1)) {
-        return vad::fail(VAD_E_ARGUMENT, "vad_calibrator_quantile: quantile must be in [0, 1], got %g; pass a share of the scores", quantile);
+        return vad::fail(VAD_E_ARGUMENT, "vad_calibrator_quantile: quantile must be in [0, 1], got %g; pass a share of the scores",
+                         quantile);
     }
     vad::Learned         room;
     const vad::Learned & learned = learned_of(*calibrator, room);
@@ -159,7 +163,8 @@ vad_status vad_calibrator_tail(const vad_calibrator * calibrator, double score, 
         return status;
     }
     if (!vad::is_finite(score)) {
-        return vad::fail(VAD_E_ARGUMENT, "vad_calibrator_tail: score must be finite (1e300 at most), got %g; leave that frame out", score);
+        return vad::fail(VAD_E_ARGUMENT, "vad_calibrator_tail: score must be finite (%g at most), got %g; leave that frame out",
+                         vad::MAX_VALUE, score);
     }
     vad::Learned         room;
     const vad::Learned & learned = learned_of(*calibrator, room);
@@ -180,7 +185,8 @@ vad_status vad_calibrator_threshold(const vad_calibrator * calibrator, double pr
         return status;
     }
     if (!(probability > 0 && probability <= 1)) {
-        return vad::fail(VAD_E_ARGUMENT, "vad_calibrator_threshold: probability must be above 0 and at most 1, got %g; pass false alarms per score",
+        return vad::fail(VAD_E_ARGUMENT,
+                         "vad_calibrator_threshold: probability must be above 0 and at most 1, got %g; pass false alarms per score",
                          probability);
     }
     vad::Learned         room;
@@ -189,8 +195,9 @@ vad_status vad_calibrator_threshold(const vad_calibrator * calibrator, double pr
     if (status != VAD_OK) {
         return status;
     }
-    const double x = probability < learned.tail.share ? vad::tail_value(learned.tail, probability)
-                                                      : std::min(learned.tail.threshold, vad::digest_quantile(learned.digest, 1 - probability));
+    const double x = probability < learned.tail.share
+                         ? vad::tail_value(learned.tail, probability)
+                         : std::min(learned.tail.threshold, vad::digest_quantile(learned.digest, 1 - probability));
     *score         = vad::from_start(learned.drift, x);
     return VAD_OK;
 }
@@ -204,7 +211,8 @@ vad_status vad_calibrator_save(const vad_calibrator * calibrator, uint8_t * byte
     uint8_t       state[vad::MAX_STATE_BYTES];
     const int64_t needed = vad::write_state(learned_of(*calibrator, room), state);
     if (bytes != nullptr && *size < needed) {
-        return vad::fail(VAD_E_ARGUMENT, "vad_calibrator_save: size must be the room at bytes, at least %lld, got %lld; ask with bytes NULL first",
+        return vad::fail(VAD_E_ARGUMENT,
+                         "vad_calibrator_save: size must be the room at bytes, at least %lld, got %lld; ask with bytes NULL first",
                          (long long)needed, (long long)*size);
     }
     if (bytes != nullptr) {
@@ -216,8 +224,7 @@ vad_status vad_calibrator_save(const vad_calibrator * calibrator, uint8_t * byte
 
 vad_status vad_calibrator_restore(vad_calibrator * calibrator, const uint8_t * bytes, int64_t size) {
     if (calibrator == nullptr || bytes == nullptr) {
-        return vad::fail(VAD_E_ARGUMENT, "vad_calibrator_restore: %s must not be NULL; pass what vad_calibrator_create gave and saved bytes",
-                         calibrator == nullptr ? "calibrator" : "bytes");
+        return vad::missing("vad_calibrator_restore", calibrator == nullptr ? "calibrator" : "bytes");
     }
     vad::Learned     learned = {};
     const vad_status status  = vad::read_state(bytes, size, learned);

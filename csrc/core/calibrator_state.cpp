@@ -6,6 +6,7 @@
 // The checksum is FNV-1a of 64 bits: it finds every change of one byte, and misses one in 2^64 of the others. It is no signature; so every
 // value is checked too, and no bytes whatever can make a calibrator that reads memory which is not its own or divides by 0.
 
+#include <cmath>
 #include <cstring>
 #include <initializer_list>
 
@@ -81,18 +82,20 @@ bool is_sound(const vad::Tail & tail) {
         return tail.threshold == 0 && tail.share == 0 && tail.shape == 0 && tail.scale == 0;
     }
     return tail.n_excesses >= vad::MIN_EXCESSES && tail.n_excesses <= vad::MAX_COUNT && vad::is_finite(tail.threshold) && tail.share > 0 &&
-           tail.share < 1 && tail.shape < 1 && vad::is_finite(tail.shape) && tail.scale >= 0 && vad::is_finite(tail.scale);
+           tail.share < 1 && tail.shape < 1 && vad::is_finite(tail.shape) && tail.scale >= 0 && std::isfinite(tail.scale);
 }
 
 bool is_sound(const vad::Drift & drift) {
     for (const vad::Middle & middle : {drift.start, drift.now, drift.anchor}) {
         const bool has_scale = drift.start.scale > 0 ? middle.scale > 0 : middle.scale == 0;
-        if (!vad::is_finite(middle.median) || !vad::is_finite(middle.scale) || !has_scale) {
+        if (!vad::is_finite(middle.median) || !(middle.scale <= vad::MOST_SCALE) || !has_scale) {
             return false;
         }
     }
     // What drifts keeps to that, so that a stretch to the start stays finite.
-    return drift.now.scale >= vad::LEAST_OF_START * drift.start.scale && drift.n_frames >= 0 && drift.n_frames <= vad::MAX_COUNT;
+    const double start = drift.start.scale;
+    return (start == 0 || start >= vad::LEAST_SCALE) && drift.now.scale >= vad::LEAST_OF_START * start && drift.n_frames >= 0 &&
+           drift.n_frames <= vad::MAX_COUNT;
 }
 
 }  // namespace
@@ -124,7 +127,8 @@ int64_t vad::write_state(const Learned & learned, uint8_t bytes[MAX_STATE_BYTES]
 
 vad_status vad::read_state(const uint8_t * bytes, int64_t size, Learned & learned) {
     const auto refuse = [](const char * what) {
-        return fail(VAD_E_STATE, "vad_calibrator_restore: bytes must be what vad_calibrator_save wrote, got bytes %s; calibrate again", what);
+        return fail(VAD_E_STATE, "vad_calibrator_restore: bytes must be what vad_calibrator_save wrote, got bytes %s; calibrate again",
+                    what);
     };
     const uint8_t * from = bytes;
     if (size < 8 * (N_HEAD + 1) || uint32_t(take_word(from)) != MAGIC) {

@@ -51,10 +51,11 @@ vad_status check_branch(const vad_branch & branch, int32_t i, int32_t n_componen
         return refuse("weight must be finite", branch.weight);
     }
     if (branch.n_steps < 0 || branch.n_steps > MAX_STEPS) {
-        return refuse("n_steps must be 0 ... 64", branch.n_steps);
+        return vad::fail(VAD_E_ARGUMENT, "vad_chain_create: branch %d: n_steps must be 0 ... %d, got %d; correct the chain", i, MAX_STEPS,
+                         branch.n_steps);
     }
     if (branch.n_steps > 0 && branch.steps == nullptr) {
-        return refuse("steps must be an array of n_steps steps, not NULL; n_steps", branch.n_steps);
+        return vad::missing("vad_chain_create", "steps of a branch that has some");
     }
     for (int32_t k = 0; k < branch.n_steps; k++) {
         const vad_status status = vad::check_step(branch.steps[k], i, k);
@@ -88,15 +89,17 @@ VAD_SIMD void add(const double * __restrict y, double weight, int64_t n, double 
 
 vad_status vad_chain_create(int32_t n_components, const vad_branch * branches, int32_t n_branches, vad_chain ** chain) {
     if (chain == nullptr) {
-        return vad::fail(VAD_E_ARGUMENT, "vad_chain_create: chain must be where the chain goes, got NULL; pass the address of a pointer");
+        return vad::missing("vad_chain_create", "chain");
     }
     if (n_components < 1) {
         return vad::fail(VAD_E_ARGUMENT, "vad_chain_create: n_components must be at least 1, got %d; pass how many are pushed a frame",
                          n_components);
     }
-    if (n_branches < 0 || n_branches > MAX_STEPS || (n_branches > 0 && branches == nullptr)) {
-        return vad::fail(VAD_E_ARGUMENT, "vad_chain_create: branches must be an array of 0 ... %d, got %d at %p; correct the chain", MAX_STEPS,
-                         n_branches, static_cast<const void *>(branches));
+    if (n_branches < 0 || n_branches > MAX_STEPS) {
+        return vad::fail(VAD_E_ARGUMENT, "vad_chain_create: n_branches must be 0 ... %d, got %d; correct the chain", MAX_STEPS, n_branches);
+    }
+    if (n_branches > 0 && branches == nullptr) {
+        return vad::missing("vad_chain_create", "branches");
     }
     for (int32_t i = 0; i < n_branches; i++) {
         const vad_status status = check_branch(branches[i], i, n_components);
@@ -133,17 +136,23 @@ void vad_chain_free(vad_chain * chain) {
 
 vad_status vad_chain_push(vad_chain * chain, const double * components, int64_t n, double * scores) {
     if (chain == nullptr || (n > 0 && (components == nullptr || scores == nullptr))) {
-        return vad::fail(VAD_E_ARGUMENT, "vad_chain_push: %s must not be NULL; pass what vad_chain_create gave, components and room for scores",
-                         chain == nullptr ? "chain" : components == nullptr ? "components" : "scores");
+        return vad::missing("vad_chain_push", chain == nullptr ? "chain" : components == nullptr ? "components" : "scores");
     }
     if (n < 0 || n > INT64_MAX / int64_t(sizeof *components) / chain->n_components) {
-        return vad::fail(VAD_E_ARGUMENT, "vad_chain_push: n must be 0 or more and its components must fit in memory, got %lld; pass how many frames",
+        return vad::fail(VAD_E_ARGUMENT,
+                         "vad_chain_push: n must be 0 or more and its components must fit in memory, got %lld; pass how many frames",
                          (long long)n);
     }
-    const int64_t n_values = n * chain->n_components, bad = vad::first_not_finite(components, n_values);
+    const int64_t n_values = n * chain->n_components;
+    if (vad::overlap(components, n_values, scores, n)) {
+        return vad::fail(VAD_E_ARGUMENT,
+                         "vad_chain_push: scores must not overlap components, got them %lld bytes from there; pass other memory",
+                         (long long)(reinterpret_cast<uintptr_t>(scores) - reinterpret_cast<uintptr_t>(components)));
+    }
+    const int64_t bad = vad::first_not_finite(components, n_values);
     if (bad < n_values) {
-        return vad::fail(VAD_E_ARGUMENT, "vad_chain_push: components[%lld, %d] must be finite (1e300 at most), got %g; leave that frame out",
-                         (long long)(bad / chain->n_components), int(bad % chain->n_components), components[bad]);
+        return vad::fail(VAD_E_ARGUMENT, "vad_chain_push: components[%lld, %d] must be finite (%g at most), got %g; leave that frame out",
+                         (long long)(bad / chain->n_components), int(bad % chain->n_components), vad::MAX_VALUE, components[bad]);
     }
     double y[CHAIN_BLOCK];
     for (int64_t begin = 0; begin < n; begin += CHAIN_BLOCK) {
@@ -164,7 +173,7 @@ vad_status vad_chain_push(vad_chain * chain, const double * components, int64_t 
 
 vad_status vad_chain_reset(vad_chain * chain) {
     if (chain == nullptr) {
-        return vad::fail(VAD_E_ARGUMENT, "vad_chain_reset: chain must be what vad_chain_create gave, got NULL; pass it");
+        return vad::missing("vad_chain_reset", "chain");
     }
     for (int32_t b = 0; b < chain->n_branches; b++) {
         for (int32_t k = 0; k < chain->branches[b].n_steps; k++) {

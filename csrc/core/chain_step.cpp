@@ -19,6 +19,18 @@ namespace {
 
 static_assert(vad::CHAIN_BLOCK <= vad::MEDIAN_BLOCK, "a block is slid over at once");
 
+// What comes out of a step goes into the next as what a caller may push: so no sum overflows, and no window ever holds a NaN, for which
+// the ways to a median would have orders of their own. Means and medians of such values are such values.
+VAD_INLINE double cut_off(double y) {
+    return y > vad::MAX_VALUE ? vad::MAX_VALUE : y < -vad::MAX_VALUE ? -vad::MAX_VALUE : y;
+}
+
+VAD_SIMD void cut_off(double * y, int64_t n) {
+    for (int64_t i = 0; i < n; i++) {
+        y[i] = cut_off(y[i]);
+    }
+}
+
 // Writes the weights of the last n values of a Gaussian or Savitzky-Golay step, oldest first.
 void make_weights(const vad_step & rule, int32_t n, double * weights) {
     if (rule.kind == VAD_STEP_SAVGOL) {
@@ -46,7 +58,7 @@ double begin_window(const Step & step, int32_t n) {
     double weights[vad::MAX_LENGTH], sum;
     make_weights(step.rule, n, weights);
     vad::slide_sum(step.window.get(), weights, n, 1, &sum);
-    return sum;
+    return cut_off(sum);
 }
 
 void run_window(Step & step, double * y, int64_t n) {
@@ -64,6 +76,7 @@ void run_window(Step & step, double * y, int64_t n) {
         vad::slide_median(window, step.length, n, y);
     } else {
         vad::slide_sum(window, step.weights.get(), step.length, n, y);
+        cut_off(y, n);
     }
     std::memmove(window, window + n, n_before * sizeof *window);
 }
@@ -80,7 +93,7 @@ void run_exponential_mean(Step & step, double * y, int64_t n) {
 
 VAD_SIMD void run_robust_z(const vad_step & rule, double * y, int64_t n) {
     for (int64_t i = 0; i < n; i++) {
-        y[i] = (y[i] - rule.a) / rule.b;
+        y[i] = cut_off((y[i] - rule.a) / rule.b);
     }
 }
 
@@ -110,10 +123,14 @@ vad_status vad::check_step(const vad_step & rule, int32_t branch, int32_t i) {
             return refuse("kind must be one of VAD_STEP_*", rule.kind, "see vadfast/score.h");
     }
     if (rule.length < 1 || rule.length > vad::MAX_LENGTH) {
-        return refuse("length must be 1 ... 1023 frames", rule.length, "pass a shorter window");
+        return vad::fail(VAD_E_ARGUMENT,
+                         "vad_chain_create: step %d of branch %d: length must be 1 ... %d frames, got %d; pass a shorter window", i, branch,
+                         vad::MAX_LENGTH, rule.length);
     }
     if (rule.kind == VAD_STEP_SAVGOL && (rule.order < 0 || rule.order > std::min(vad::MAX_ORDER, rule.length - 1))) {
-        return refuse("order must be 0 ... 9 and below length", rule.order, "pass a smaller order or a longer window");
+        return vad::fail(VAD_E_ARGUMENT,
+                         "vad_chain_create: step %d of branch %d: order must be 0 ... %d and below length, got %d; pass a smaller order "
+                         "or a longer window", i, branch, vad::MAX_ORDER, rule.order);
     }
     if (rule.kind == VAD_STEP_GAUSSIAN && rule.length % 2 == 0) {
         return refuse("length of gaussian must be odd", rule.length, "pass the next odd number");

@@ -17,17 +17,15 @@ constexpr int64_t BLOCK = vad::MEDIAN_BLOCK;
 
 vad_status check_arrays(const char * function, const double * x, int64_t n, const double * out) {
     if (n < 0 || n > INT64_MAX / int64_t(sizeof *x)) {
-        return vad::fail(VAD_E_ARGUMENT, "%s: n must be 0 or more and its values must fit in memory, got %lld; pass how many there are", function,
-                         (long long)n);
+        return vad::fail(VAD_E_ARGUMENT, "%s: n must be 0 or more and its values must fit in memory, got %lld; pass how many there are",
+                         function, (long long)n);
     }
     if (n > 0 && (x == nullptr || out == nullptr)) {
-        return vad::fail(VAD_E_ARGUMENT, "%s: %s must be an array of %lld values, got NULL; pass one", function, x == nullptr ? "x" : "out",
-                         (long long)n);
+        return vad::missing(function, x == nullptr ? "x" : "out");
     }
-    const auto from = reinterpret_cast<uintptr_t>(x), to = reinterpret_cast<uintptr_t>(out);
-    if (from != to && (from < to ? to - from : from - to) < n * sizeof *x) {
-        return vad::fail(VAD_E_ARGUMENT, "%s: out must be x itself or not overlap it, got an array %lld bytes from it; pass another", function,
-                         (long long)(to - from));
+    if (x != out && vad::overlap(x, n, out, n)) {
+        return vad::fail(VAD_E_ARGUMENT, "%s: out must be x itself or not overlap it, got one %lld bytes from it; pass another", function,
+                         (long long)(reinterpret_cast<uintptr_t>(out) - reinterpret_cast<uintptr_t>(x)));
     }
     return VAD_OK;
 }
@@ -35,8 +33,8 @@ vad_status check_arrays(const char * function, const double * x, int64_t n, cons
 vad_status check_finite(const char * function, const double * x, int64_t n) {
     const int64_t bad = vad::first_not_finite(x, n);
     if (bad < n) {
-        return vad::fail(VAD_E_ARGUMENT, "%s: x[%lld] must be finite (1e300 at most), got %g; leave that frame out or repair it", function,
-                         (long long)bad, x[bad]);
+        return vad::fail(VAD_E_ARGUMENT, "%s: x[%lld] must be finite (%g at most), got %g; leave that frame out or repair it", function,
+                         (long long)bad, vad::MAX_VALUE, x[bad]);
     }
     return VAD_OK;
 }
@@ -48,8 +46,8 @@ vad_status check_values(const char * function, const double * x, int64_t n, cons
 
 vad_status check_odd(const char * function, const char * name, int32_t length) {
     if (length < 1 || length > vad::MAX_LENGTH || length % 2 == 0) {
-        return vad::fail(VAD_E_ARGUMENT, "%s: %s must be odd and 1 ... %d, got %d; pass the next odd number", function, name, vad::MAX_LENGTH,
-                         length);
+        return vad::fail(VAD_E_ARGUMENT, "%s: %s must be odd and 1 ... %d, got %d; pass the next odd number", function, name,
+                         vad::MAX_LENGTH, length);
     }
     return VAD_OK;
 }
@@ -180,7 +178,8 @@ vad_status vad_savgol(const double * x, int64_t n, int32_t length, int32_t order
         return status;
     }
     if (order < 0 || order > std::min(vad::MAX_ORDER, length - 1)) {
-        return vad::fail(VAD_E_ARGUMENT, "vad_savgol: order must be 0 ... %d for length %d, got %d; pass a smaller order or a longer window",
+        return vad::fail(VAD_E_ARGUMENT,
+                         "vad_savgol: order must be 0 ... %d for length %d, got %d; pass a smaller order or a longer window",
                          std::min(vad::MAX_ORDER, length - 1), length, order);
     }
     status = check_values("vad_savgol", x, n, out);
@@ -188,8 +187,9 @@ vad_status vad_savgol(const double * x, int64_t n, int32_t length, int32_t order
         return status;
     }
     if (n < length) {
-        return vad::fail(VAD_E_ARGUMENT, "vad_savgol: n must be at least length = %d, so that the ends have a fit, got %lld; pass a shorter length",
-                         length, (long long)n);
+        return vad::fail(VAD_E_ARGUMENT,
+                         "vad_savgol: n must be at least length = %d, so that the ends have a fit, got %lld; pass a shorter length", length,
+                         (long long)n);
     }
     const int32_t half = length / 2;
     vad::Fit      fit;

@@ -65,11 +65,13 @@ VAD_SIMD void turn_positions(const float * x, int64_t channels, int64_t position
 
 vad_status vad_channels_last(const float * x, int32_t n, int32_t channels, int64_t positions, float * out, vad_threads threads) {
     if (x == nullptr || out == nullptr) {
-        return vad::fail(VAD_E_ARGUMENT, "vad_channels_last: x and out must be given, got NULL");
+        return vad::missing("vad_channels_last", x == nullptr ? "x" : "out");
     }
-    if (n < 1 || channels < 1 || positions < 1 || positions > INT64_MAX / 4 / n / channels || threads.n < 1 || threads.n > vad::MAX_THREADS) {
-        return vad::fail(VAD_E_ARGUMENT, "vad_channels_last: sizes must be at least 1 and threads at most %d, got n %d, channels %d, positions %lld, threads %d",
-                         vad::MAX_THREADS, n, channels, static_cast<long long>(positions), threads.n);
+    if (n < 1 || channels < 1 || positions < 1 || positions > INT64_MAX / 4 / n / channels || threads.n < 1) {
+        return vad::fail(VAD_E_ARGUMENT,
+                         "vad_channels_last: sizes and threads must be at least 1, and all values less than 2^63 bytes, got n %d, channels "
+                         "%d, positions %lld, threads %d",
+                         n, channels, static_cast<long long>(positions), threads.n);
     }
     const int64_t step = std::max<int64_t>(LINE, BLOCK / channels / LINE * LINE), n_steps = (positions + step - 1) / step;
     vad::parallel(threads, n * n_steps, [&](int32_t, int64_t i) {

@@ -11,6 +11,7 @@
 #include <cmath>
 #include <limits>
 
+#include "criss_cross.h"
 #include "error.h"
 #include "parallel.h"
 #include "simd.h"
@@ -21,7 +22,6 @@ constexpr int     LANES   = 8;           // float32 of AVX2; narrower machines t
 constexpr int     PANEL   = 2 * LANES;   // columns of a product that are made together
 constexpr int     QUERIES = 6;           // 6 x 2 sums, 2 columns and a factor are 15 of 16 registers
 constexpr float   LOG2E   = 1.4426950408889634f;
-constexpr int64_t MAX_SIZE = int64_t(1) << 40;  // of a product of sizes: far below overflow, far above memory
 
 typedef float   Vector __attribute__((vector_size(4 * LANES)));
 typedef int32_t Whole __attribute__((vector_size(4 * LANES)));
@@ -112,7 +112,8 @@ VAD_INLINE void product(const float * a, int64_t a_row, const float * panel, int
 }
 
 // The same over all panels [n_panels, n, PANEL]; the last queries of a line are fewer than QUERIES.
-VAD_INLINE void products(int rows, const float * a, int64_t a_row, const float * panels, int64_t n, int64_t n_panels, float * out, int64_t out_row) {
+VAD_INLINE void products(int rows, const float * a, int64_t a_row, const float * panels, int64_t n, int64_t n_panels, float * out,
+                         int64_t out_row) {
     for (int64_t i = 0; i < n_panels; i++, panels += n * PANEL, out += PANEL) {
         if (rows == QUERIES) {
             product<QUERIES>(a, a_row, panels, n, out, out_row);
@@ -174,7 +175,8 @@ VAD_INLINE float largest(const float * scores, int64_t padded) {
 
 // One line; the column pass continues what the row pass has left, own position out.
 template <bool IS_COLUMN>
-VAD_INLINE void attend(const Line & q, const Line & k, const Line & v, int64_t length, int64_t d, int64_t c, const Target & target, const Scratch & memory) {
+VAD_INLINE void attend(const Line & q, const Line & k, const Line & v, int64_t length, int64_t d, int64_t c, const Target & target,
+                       const Scratch & memory) {
     constexpr float NEVER  = -std::numeric_limits<float>::infinity();
     const int64_t   padded = rounded_up(length, PANEL), channels = rounded_up(c, PANEL);
     pack(k, v, length, d, c, memory);
@@ -223,51 +225,47 @@ Line line_of(const vad_images & images, int64_t image, int64_t row, int64_t colu
 VAD_SIMD void attend_row(const vad_criss_cross_input & in, float * y, float * state, const Scratch & memory, int64_t i) {
     const int64_t h = in.height, w = in.width, image = i / h, row = i % h;
     const Target  target{y + i * w * in.c, in.c, state + i * w * 2, 2};
-    attend<false>(line_of(in.q, image, row, 0, 2), line_of(in.k, image, row, 0, 2), line_of(in.v, image, row, 0, 2), w, in.d, in.c, target, memory);
+    attend<false>(line_of(in.q, image, row, 0, 2), line_of(in.k, image, row, 0, 2), line_of(in.v, image, row, 0, 2), w, in.d, in.c, target,
+                  memory);
 }
 
 VAD_SIMD void attend_column(const vad_criss_cross_input & in, float * y, float * state, const Scratch & memory, int64_t i) {
     const int64_t h = in.height, w = in.width, image = i / w, column = i % w, at = image * h * w + column;
     const Target  target{y + at * in.c, w * in.c, state + at * 2, w * 2};
-    attend<true>(line_of(in.q, image, 0, column, 1), line_of(in.k, image, 0, column, 1), line_of(in.v, image, 0, column, 1), h, in.d, in.c, target, memory);
-}
-
-bool is_product_small(int64_t a, int64_t b) {
-    return a <= MAX_SIZE / b;
+    attend<true>(line_of(in.q, image, 0, column, 1), line_of(in.k, image, 0, column, 1), line_of(in.v, image, 0, column, 1), h, in.d, in.c,
+                 target, memory);
 }
 
 }  // namespace
 
 int64_t vad_criss_cross_scratch(int32_t height, int32_t width, int32_t d, int32_t c, int32_t n_threads) {
-    if (height < 1 || width < 1 || d < 1 || c < 1 || n_threads < 1 || n_threads > vad::MAX_THREADS) {
+    if (height < 1 || width < 1 || d < 1 || c < 1 || n_threads < 1) {
         return 0;
     }
     const int64_t length = std::max(height, width);
-    if (!is_product_small(length + PANEL, int64_t(d) + c + 2 * PANEL)) {
+    if (!vad::is_product_small(length + PANEL, int64_t(d) + c + 2 * PANEL)) {
         return 0;
     }
-    return n_threads * Scratch::size(length, d, c);
+    return std::min(n_threads, VAD_MAX_THREADS) * Scratch::size(length, d, c);
 }
 
 vad_status vad_criss_cross(const vad_criss_cross_input * input, float * y, float * state, float * scratch, vad_threads threads) {
+    constexpr const char * FUNCTION = "vad_criss_cross";
     if (input == nullptr || y == nullptr || state == nullptr || scratch == nullptr) {
-        return vad::fail(VAD_E_ARGUMENT, "vad_criss_cross: input, y, state and scratch must be given, got NULL");
+        return vad::missing(FUNCTION, input == nullptr ? "input" : y == nullptr ? "y" : state == nullptr ? "state" : "scratch");
     }
-    const vad_criss_cross_input & in = *input;
-    if (in.q.data == nullptr || in.k.data == nullptr || in.v.data == nullptr) {
-        return vad::fail(VAD_E_ARGUMENT, "vad_criss_cross: q, k and v must be given, got NULL");
+    if (vad_status status = vad::check_criss_cross(FUNCTION, *input, threads); status != VAD_OK) {
+        return status;
     }
-    const int64_t size = vad_criss_cross_scratch(in.height, in.width, in.d, in.c, threads.n);
-    if (in.n < 1 || size == 0) {
-        return vad::fail(VAD_E_ARGUMENT, "vad_criss_cross: sizes must be at least 1 and threads at most %d, got n %d, height %d, width %d, d %d, c %d, threads %d",
-                         vad::MAX_THREADS, in.n, in.height, in.width, in.d, in.c, threads.n);
-    }
+    const vad_criss_cross_input & in   = *input;
+    const int64_t                 size = vad_criss_cross_scratch(in.height, in.width, in.d, in.c, threads.n);
     if (reinterpret_cast<uintptr_t>(scratch) % 64 != 0) {
-        return vad::fail(VAD_E_ARGUMENT, "vad_criss_cross: scratch must be aligned to 64 bytes, got %p", static_cast<void *>(scratch));
+        return vad::fail(VAD_E_ARGUMENT, "%s: scratch must be aligned to 64 bytes, got %p", FUNCTION, static_cast<void *>(scratch));
     }
-    const auto pass = [&](auto attend_line, int64_t n_lines) {
+    const int64_t own  = size / std::min(threads.n, VAD_MAX_THREADS);
+    const auto    pass = [&](auto attend_line, int64_t n_lines) {
         vad::parallel(threads, n_lines, [&](int32_t thread, int64_t i) {
-            const Scratch memory(scratch + thread * (size / threads.n), std::max(in.height, in.width), in.d, in.c);
+            const Scratch memory(scratch + thread * own, std::max(in.height, in.width), in.d, in.c);
             attend_line(in, y, state, memory, i);
         });
     };

@@ -1,4 +1,4 @@
-// What every CUDA function of the core says: that a pointer is not the GPU's, and that a launch failed. For *.cu alone.
+// What every CUDA function of the core says: that a pointer is not this GPU's, and that a launch failed. For *.cu alone.
 
 #pragma once
 
@@ -19,7 +19,18 @@ inline vad_status check_device_pointer(const char * function, const char * name,
         return fail(VAD_E_DEVICE, "%s: CUDA says of %s: %s", function, name, cudaGetErrorString(error));
     }
     if (attributes.devicePointer == nullptr) {
-        return fail(VAD_E_ARGUMENT, "%s: %s must be device memory, got %p, which the GPU cannot read; copy it there first", function, name, pointer);
+        return fail(VAD_E_ARGUMENT, "%s: %s must be device memory, got %p, which the GPU cannot read; copy it there first", function, name,
+                    pointer);
+    }
+    int current;
+    if (cudaError_t error = cudaGetDevice(&current); error != cudaSuccess) {
+        cudaGetLastError();
+        return fail(VAD_E_DEVICE, "%s: CUDA says of the current device: %s", function, cudaGetErrorString(error));
+    }
+    // Memory of the host and managed memory are every GPU's.
+    if (attributes.type == cudaMemoryTypeDevice && attributes.device != current) {
+        return fail(VAD_E_ARGUMENT, "%s: %s must be memory of the current device, %d, got memory of device %d; make that one current",
+                    function, name, current, attributes.device);
     }
     return VAD_OK;
 }

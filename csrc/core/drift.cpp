@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "elementary.h"
+#include "smoothing.h"
 
 namespace {
 
@@ -42,7 +43,8 @@ double half_width(const vad::TDigest & digest, double median) {
 
 vad::Middle vad::middle_of(const TDigest & digest) {
     const double median = digest_quantile(digest, 0.5);
-    return Middle{median, MAD_TO_SIGMA * half_width(digest, median)};
+    const double scale  = MAD_TO_SIGMA * half_width(digest, median);
+    return Middle{median, scale < LEAST_SCALE ? 0 : scale};
 }
 
 vad::Spread vad::spread_of(const TDigest & digest, const Middle & start, const vad_calibrator_options & options) {
@@ -69,7 +71,8 @@ void vad::drift_push(Drift & drift, const Spread & spread, const vad_calibrator_
     const double reach  = options.max_drift * drift.start.scale;
     drift.now.median    = std::clamp(median, drift.anchor.median - reach, drift.anchor.median + reach);
     drift.now.scale     = std::clamp(scale, drift.anchor.scale / (1 + options.max_drift), drift.anchor.scale + reach);
-    drift.now.scale     = std::max(drift.now.scale, LEAST_OF_START * drift.start.scale);
+    drift.now.median    = std::clamp(drift.now.median, -MAX_VALUE, MAX_VALUE);
+    drift.now.scale     = std::clamp(drift.now.scale, LEAST_OF_START * drift.start.scale, MOST_SCALE);
     drift.n_frames++;
     if (double(drift.n_frames) >= options.half_life_frames) {
         drift.anchor   = drift.now;

@@ -17,7 +17,9 @@ struct Middle {
 // Returns the median and scale of the values in a digest.
 Middle middle_of(const TDigest & digest);
 
-constexpr double LEAST_OF_START = 0.25;  // of the scale: after a night of still pictures the morning must not be an alarm
+constexpr double LEAST_OF_START = 0.25;    // of the scale: after a night of still pictures the morning must not be an alarm
+constexpr double LEAST_SCALE    = 1e-300;  // less is none: a quarter of it is still a number to divide by
+constexpr double MOST_SCALE     = 3e300;   // 1.4826 times the distance of two scores is less: what drifts stays finite too
 
 struct Drift {
     Middle  start;    // of the video that was learned from

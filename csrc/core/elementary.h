@@ -11,6 +11,32 @@ namespace vad::elementary {
 constexpr double LN2_HIGH  = 0x1.62e42fee00000p-1;  // 20 zeros at its end: an exponent times it is exact
 constexpr double LN2_LOW   = 0x1.a39ef35793c76p-33;
 constexpr double SQRT_HALF = 0x1.6a09e667f3bcdp-1;
+constexpr double HALF_LN2  = 0.34657359027997264;
+
+// x = mantissa 2^exponent, the mantissa within a factor of sqrt(2) of 1.
+struct Split {
+    double mantissa;
+    int    exponent;
+};
+
+inline Split split(double x) {
+    Split parts;
+    parts.mantissa = std::frexp(x, &parts.exponent);
+    if (parts.mantissa < SQRT_HALF) {
+        parts.mantissa *= 2;
+        parts.exponent--;
+    }
+    return parts;
+}
+
+// The power of 2 next to exp(x), and what is left of x then.
+inline int exponent_of(double x) {
+    return int(std::floor(x / (2 * HALF_LN2) + 0.5));
+}
+
+inline double rest_of(double x, int exponent) {
+    return (x - exponent * LN2_HIGH) - exponent * LN2_LOW;
+}
 
 // log(1 + y), for y > -1, without losing the digits of a small y.
 inline double log1p(double y) {
@@ -20,12 +46,9 @@ inline double log1p(double y) {
     int    exponent = 0;
     double top      = y;  // log((1 + s) / (1 - s)) = 2 (s + s^3 / 3 + s^5 / 5 + ...) with s = top / (2 + top)
     if (y < -0.25 || y > 0.4) {
-        double mantissa = std::frexp(1 + y, &exponent);
-        if (mantissa < SQRT_HALF) {
-            mantissa *= 2;
-            exponent--;
-        }
-        top = mantissa - 1;
+        const Split parts = split(1 + y);
+        exponent          = parts.exponent;
+        top               = parts.mantissa - 1;
     }
     const double s      = top / (2 + top);
     const double square = s * s;
@@ -38,26 +61,20 @@ inline double log1p(double y) {
 }
 
 inline double log(double x) {
-    int    exponent = 0;
-    double mantissa = std::frexp(x, &exponent);
-    if (mantissa < SQRT_HALF) {
-        mantissa *= 2;
-        exponent--;
-    }
-    return exponent * LN2_HIGH + (log1p(mantissa - 1) + exponent * LN2_LOW);
+    const Split parts = split(x);
+    return parts.exponent * LN2_HIGH + (log1p(parts.mantissa - 1) + parts.exponent * LN2_LOW);
 }
 
 // exp(x) - 1 without losing the digits of a small x.
 inline double expm1(double x) {
-    constexpr double HALF_LN2 = 0.34657359027997264;
     if (!(x <= 709.78)) {
         return x != x ? x : std::numeric_limits<double>::infinity();
     }
     if (x < -745.2) {
         return -1;
     }
-    const int    exponent = std::fabs(x) <= HALF_LN2 ? 0 : int(std::floor(x / (2 * HALF_LN2) + 0.5));
-    const double rest     = (x - exponent * LN2_HIGH) - exponent * LN2_LOW;
+    const int    exponent = std::fabs(x) <= HALF_LN2 ? 0 : exponent_of(x);
+    const double rest     = rest_of(x, exponent);
     double       sum      = 0;
     for (int k = 15; k >= 2; k--) {
         sum = (sum + 1) * rest / k;
@@ -67,15 +84,14 @@ inline double expm1(double x) {
 }
 
 inline double exp(double x) {
-    constexpr double HALF_LN2 = 0.34657359027997264;
     if (!(x <= 709.78)) {
         return x != x ? x : std::numeric_limits<double>::infinity();
     }
     if (x < -745.2) {
         return 0;
     }
-    const int exponent = int(std::floor(x / (2 * HALF_LN2) + 0.5));
-    return std::ldexp(1 + expm1((x - exponent * LN2_HIGH) - exponent * LN2_LOW), exponent);
+    const int exponent = exponent_of(x);
+    return std::ldexp(1 + expm1(rest_of(x, exponent)), exponent);
 }
 
 }  // namespace vad::elementary

@@ -19,6 +19,10 @@ vad_status vad::fail(vad_status status, const char * format, ...) {
     return status;
 }
 
+vad_status vad::missing(const char * function, const char * argument) {
+    return fail(VAD_E_ARGUMENT, "%s: %s must not be NULL; pass one", function, argument);
+}
+
 const char * vad_last_error(void) {
     return sentence;
 }

@@ -67,9 +67,10 @@ __device__ void read(const Side & side, const Tile & tile, int first, float (&ou
 
 __device__ void fill(const Comparison & p, const Tile & tile, float * errors) {
     const int     total   = tile.channels * tile.n;
-    const float * weights = p.weight == nullptr
-                                ? nullptr
-                                : p.weight + (tile.frame * p.weights.rows.cells + p.weights.rows.cell_at(tile.row)) * p.weights.columns.cells;
+    const float * weights = p.weight;
+    if (weights != nullptr) {
+        weights += (tile.frame * p.weights.rows.cells + p.weights.rows.cell_at(tile.row)) * p.weights.columns.cells;
+    }
     for (int first = threadIdx.x; first < total; first += AT_ONCE * ROW_THREADS) {
         float a[AT_ONCE], b[AT_ONCE];
         read(p.a, tile, first, a);
@@ -238,7 +239,8 @@ vad_status vad_frame_score_cuda(const vad_frame_pair * pair, const vad_frame_sco
         return status;
     }
     if (scratch_bytes < needed || (scratch == nullptr && needed > 0) || reinterpret_cast<uintptr_t>(scratch) % sizeof(double) != 0) {
-        return vad::fail(VAD_E_ARGUMENT, "%s: scratch must be %lld bytes of device memory aligned to 8 (vad_frame_score_scratch), got %lld at %p", __func__,
+        return vad::fail(VAD_E_ARGUMENT,
+                         "%s: scratch must be %lld bytes of device memory aligned to 8 (vad_frame_score_scratch), got %lld at %p", __func__,
                          (long long)needed, (long long)scratch_bytes, scratch);
     }
     if (vad_status status = check_memory(__func__, *pair, *scores, scratch); status != VAD_OK || pair->n == 0) {
@@ -250,6 +252,7 @@ vad_status vad_frame_score_cuda(const vad_frame_pair * pair, const vad_frame_sco
     const int64_t    n_blocks  = scores->heatmap == nullptr ? 0 : std::min<int64_t>((n_cells + CELLS - 1) / CELLS, 65534);
     const unsigned   row_blocks = unsigned(std::min<int64_t>(int64_t(p.n) * p.height, MAX_ROW_BLOCKS));
     frame_score_rows_kernel<<<row_blocks, ROW_THREADS, 0, on>>>(p, static_cast<double *>(scratch));
-    frame_score_cells_kernel<<<dim3(unsigned(p.n), unsigned(1 + n_blocks)), CELL_THREADS, 0, on>>>(p, *scores, static_cast<double *>(scratch));
+    const dim3 cell_blocks(unsigned(p.n), unsigned(1 + n_blocks));
+    frame_score_cells_kernel<<<cell_blocks, CELL_THREADS, 0, on>>>(p, *scores, static_cast<double *>(scratch));
     return vad::check_launch(__func__);
 }

@@ -21,7 +21,8 @@ bool fits(const vad_frame_pair & pair, const vad_frames & frames) {
     int64_t       extent  = 0;
     for (int i = 0; i < 4; i++) {
         int64_t bytes;
-        if (frames.stride[i] == INT64_MIN || __builtin_mul_overflow(frames.stride[i] < 0 ? -frames.stride[i] : frames.stride[i], size[i], &bytes) ||
+        const int64_t step = frames.stride[i];
+        if (step == INT64_MIN || __builtin_mul_overflow(step < 0 ? -step : step, size[i], &bytes) ||
             __builtin_mul_overflow(bytes, int64_t(BYTES[frames.dtype]), &bytes) || __builtin_add_overflow(extent, bytes, &extent)) {
             return false;
         }
@@ -35,16 +36,19 @@ vad_status check_frames(const char * function, const char * name, const vad_fram
     }
     // No frames may have no memory.
     if ((frames.data == nullptr && pair.n > 0) || reinterpret_cast<uintptr_t>(frames.data) % BYTES[frames.dtype] != 0) {
-        return vad::fail(VAD_E_ARGUMENT, "%s: %s.data must point to values aligned to %d bytes, got %p", function, name, BYTES[frames.dtype], frames.data);
+        return vad::fail(VAD_E_ARGUMENT, "%s: %s.data must point to values aligned to %d bytes, got %p", function, name,
+                         BYTES[frames.dtype], frames.data);
     }
     const float scale = float(1 / unit_of(frames));
     if (!std::isfinite(frames.black) || !std::isfinite(frames.white) || !std::isfinite(scale) || scale == 0) {
-        return vad::fail(VAD_E_ARGUMENT, "%s: %s.black and white must be finite and differ, for errors are in units of white - black, got %g and %g",
+        return vad::fail(VAD_E_ARGUMENT,
+                         "%s: %s.black and white must be finite and differ, for errors are in units of white - black, got %g and %g",
                          function, name, double(frames.black), double(frames.white));
     }
     if (!fits(pair, frames)) {
         return vad::fail(VAD_E_ARGUMENT, "%s: %s.stride must span less than 2^63 bytes, got %lld, %lld, %lld, %lld", function, name,
-                         (long long)frames.stride[0], (long long)frames.stride[1], (long long)frames.stride[2], (long long)frames.stride[3]);
+                         (long long)frames.stride[0], (long long)frames.stride[1], (long long)frames.stride[2],
+                         (long long)frames.stride[3]);
     }
     return VAD_OK;
 }
@@ -83,11 +87,13 @@ vad::Side side_of(const vad_frames & frames) {
 
 vad_status vad::check_frame_score(const char * function, const vad_frame_pair * pair, const vad_frame_scores * scores) {
     if (pair == nullptr || scores == nullptr) {
-        return fail(VAD_E_ARGUMENT, "%s: %s must point to one, got NULL", function, pair == nullptr ? "pair" : "scores");
+        return missing(function, pair == nullptr ? "pair" : "scores");
     }
     const vad_frame_pair & p = *pair;
     if (p.n < 0 || p.channels < 1 || p.height < 1 || p.width < 1 || !countable(p)) {
-        return fail(VAD_E_ARGUMENT, "%s: n must be at least 0, channels, height and width at least 1, and all values fewer than 2^58, got %d, %d, %d and %d",
+        return fail(VAD_E_ARGUMENT,
+                    "%s: n must be at least 0, channels, height and width at least 1, and all values fewer than 2^58, got %d, %d, %d and "
+                    "%d",
                     function, p.n, p.channels, p.height, p.width);
     }
     vad_status status = check_frames(function, "predicted", p, p.predicted);
@@ -132,7 +138,7 @@ vad_status vad_frame_score_scratch(const vad_frame_pair * pair, const vad_frame_
         return status;
     }
     if (bytes == nullptr) {
-        return vad::fail(VAD_E_ARGUMENT, "%s: bytes must point to an int64, got NULL", __func__);
+        return vad::missing(__func__, "bytes");
     }
     const vad::Comparison comparison = vad::comparison_of(*pair, *scores);
     *bytes = 8 * (int64_t(pair->n) * pair->height) * (pair->channels + comparison.patches.columns.cells + comparison.heatmap.columns.cells);

@@ -44,7 +44,8 @@ VAD_INLINE const float * floats_of(int32_t dtype, const uint8_t * at, int64_t st
 }
 
 // Pixels of three bytes, each byte to its plane.
-VAD_INLINE void split_pixels(const uint8_t * __restrict pixels, int n, uint8_t * __restrict red, uint8_t * __restrict green, uint8_t * __restrict blue) {
+VAD_INLINE void split_pixels(const uint8_t * __restrict pixels, int n, uint8_t * __restrict red, uint8_t * __restrict green,
+                             uint8_t * __restrict blue) {
     for (int i = 0; i < n; i++) {
         red[i]   = pixels[RGB * i];
         green[i] = pixels[RGB * i + 1];

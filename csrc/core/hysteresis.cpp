@@ -43,6 +43,9 @@ vad_status check_rule(const vad_alert_rule & rule) {
     const auto refuse = [](const char * what, double got) {
         return vad::fail(VAD_E_ARGUMENT, "vad_alert_create: %s, got %g; correct the rule", what, got);
     };
+    const auto refuse_count = [](const char * name, int32_t least, int32_t most, int32_t got) {
+        return vad::fail(VAD_E_ARGUMENT, "vad_alert_create: %s must be %d ... %d, got %d; correct the rule", name, least, most, got);
+    };
     if (!vad::is_finite(rule.threshold)) {
         return refuse("threshold must be finite", rule.threshold);
     }
@@ -50,7 +53,7 @@ vad_status check_rule(const vad_alert_rule & rule) {
         return refuse("clear_threshold must be finite and not exceed threshold: it would clear while it raises", rule.clear_threshold);
     }
     if (rule.raise_window < 1 || rule.raise_window > MAX_WINDOW) {
-        return refuse("raise_window must be 1 ... 1048576", rule.raise_window);
+        return refuse_count("raise_window", 1, MAX_WINDOW, rule.raise_window);
     }
     if (rule.raise_count < 1 || rule.raise_count > rule.raise_window) {
         return refuse("raise_count must be 1 ... raise_window: it could never raise", rule.raise_count);
@@ -59,7 +62,7 @@ vad_status check_rule(const vad_alert_rule & rule) {
         return refuse("clear_count must be at least 1", rule.clear_count);
     }
     if (rule.max_per_hour < 0 || rule.max_per_hour > MAX_WINDOW) {
-        return refuse("max_per_hour must be 0 (no cap) ... 1048576", rule.max_per_hour);
+        return refuse_count("max_per_hour", 0, MAX_WINDOW, rule.max_per_hour);
     }
     if (rule.cool_down_ns < 0) {
         return refuse("cool_down_ns must be 0 or more", double(rule.cool_down_ns));
@@ -99,7 +102,7 @@ bool is_capped(vad_alert & alert, int64_t time_ns) {
 vad_event start(vad_alert & alert, int64_t time_ns) {
     alert.is_active = true;
     alert.n_low     = 0;
-    alert.peak      = *std::max_element(alert.recent.get(), alert.recent.get() + std::min<int64_t>(alert.n_recent, alert.rule.raise_window));
+    alert.peak      = *std::max_element(&alert.recent[0], &alert.recent[0] + std::min<int64_t>(alert.n_recent, alert.rule.raise_window));
     alert.is_silent = is_capped(alert, time_ns);
     if (alert.is_silent) {
         return vad_event{VAD_EVENT_NONE, 0, 0};
@@ -122,8 +125,7 @@ vad_event end(vad_alert & alert) {
 
 vad_status vad_alert_create(const vad_alert_rule * rule, vad_alert ** alert) {
     if (rule == nullptr || alert == nullptr) {
-        return vad::fail(VAD_E_ARGUMENT, "vad_alert_create: %s must not be NULL; pass a rule and where the alert goes",
-                         rule == nullptr ? "rule" : "alert");
+        return vad::missing("vad_alert_create", rule == nullptr ? "rule" : "alert");
     }
     const vad_status status = check_rule(*rule);
     if (status != VAD_OK) {
@@ -149,11 +151,11 @@ void vad_alert_free(vad_alert * alert) {
 
 vad_status vad_alert_push(vad_alert * alert, double score, int64_t time_ns, vad_event * event) {
     if (alert == nullptr || event == nullptr) {
-        return vad::fail(VAD_E_ARGUMENT, "vad_alert_push: %s must not be NULL; pass what vad_alert_create gave and where the event goes",
-                         alert == nullptr ? "alert" : "event");
+        return vad::missing("vad_alert_push", alert == nullptr ? "alert" : "event");
     }
     if (!vad::is_finite(score)) {
-        return vad::fail(VAD_E_ARGUMENT, "vad_alert_push: score must be finite (1e300 at most), got %g; leave that frame out", score);
+        return vad::fail(VAD_E_ARGUMENT, "vad_alert_push: score must be finite (%g at most), got %g; leave that frame out", vad::MAX_VALUE,
+                         score);
     }
     *event         = vad_event{VAD_EVENT_NONE, 0, 0};
     alert->last_ns = time_ns;
@@ -174,8 +176,7 @@ vad_status vad_alert_push(vad_alert * alert, double score, int64_t time_ns, vad_
 
 vad_status vad_alert_finish(vad_alert * alert, vad_event * event) {
     if (alert == nullptr || event == nullptr) {
-        return vad::fail(VAD_E_ARGUMENT, "vad_alert_finish: %s must not be NULL; pass what vad_alert_create gave and where the event goes",
-                         alert == nullptr ? "alert" : "event");
+        return vad::missing("vad_alert_finish", alert == nullptr ? "alert" : "event");
     }
     *event = alert->is_active ? end(*alert) : vad_event{VAD_EVENT_NONE, 0, 0};
     return VAD_OK;
@@ -183,8 +184,7 @@ vad_status vad_alert_finish(vad_alert * alert, vad_event * event) {
 
 vad_status vad_alert_active(const vad_alert * alert, int32_t * active) {
     if (alert == nullptr || active == nullptr) {
-        return vad::fail(VAD_E_ARGUMENT, "vad_alert_active: %s must not be NULL; pass what vad_alert_create gave and where the answer goes",
-                         alert == nullptr ? "alert" : "active");
+        return vad::missing("vad_alert_active", alert == nullptr ? "alert" : "active");
     }
     *active = alert->is_active;
     return VAD_OK;

@@ -80,7 +80,8 @@ VAD_SIMD void slide_short(const double * x, int32_t length, int64_t n, double * 
     std::copy_n(results, n, out);
 }
 
-// Integers in the order of the values; NaN, which an overflow upstream can make, has its place too, where `<` would have none.
+// Integers in the order of the values, so that bisection compares without a branch. No value is NaN: none is let in (score.h), and a step
+// of a chain cuts off what would become one.
 int64_t key_of(double x) {
     int64_t bits;
     std::memcpy(&bits, &x, sizeof bits);

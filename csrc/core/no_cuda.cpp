@@ -8,7 +8,8 @@
 namespace {
 
 vad_status refuse(const char * function) {
-    return vad::fail(VAD_E_DEVICE, "%s: this build has no CUDA (vad_build_info says what it has); build with nvcc, or call the CPU form", function);
+    return vad::fail(VAD_E_DEVICE, "%s: this build has no CUDA (vad_build_info says what it has); build with nvcc, or call the CPU form",
+                     function);
 }
 
 }  // namespace

@@ -8,17 +8,16 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
-#include <system_error>
+#include <exception>
 #include <thread>
 
 #include <vadfast/threads.h>
 
 namespace vad {
 
-constexpr int32_t MAX_THREADS = 256;
-
 // Calls work(thread, i) for every i in [0, n), each once; `thread` is below threads.n, and no two calls at a time have the same. Which
-// thread has which item differs from run to run: a result must not depend on it. Where the machine has no thread left, fewer do it all.
+// thread has which item differs from run to run: a result must not depend on it. Where the machine has no thread or no memory for one left,
+// fewer do it all.
 template <typename Work>
 void parallel(vad_threads threads, int64_t n, const Work & work) {
     std::atomic<int64_t> next{0};
@@ -29,16 +28,16 @@ void parallel(vad_threads threads, int64_t n, const Work & work) {
             work(thread, i);
         }
     };
-    const int32_t n_threads = int32_t(std::clamp<int64_t>(n, 1, std::clamp(threads.n, 1, MAX_THREADS)));
+    const int32_t n_threads = int32_t(std::clamp<int64_t>(n, 1, std::clamp(threads.n, 1, VAD_MAX_THREADS)));
     if (n_threads > 1 && threads.run != nullptr) {
         threads.run([](void * data) { (*static_cast<decltype(take) *>(data))(); }, &take, unsigned(n_threads), 0);
         return;
     }
-    std::thread others[MAX_THREADS];
+    std::thread others[VAD_MAX_THREADS];
     for (int32_t i = 1; i < n_threads; i++) {
         try {
             others[i] = std::thread(take);
-        } catch (const std::system_error &) {
+        } catch (const std::exception &) {
             break;
         }
     }

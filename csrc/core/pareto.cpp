@@ -1,3 +1,5 @@
+// The largest values are kept in order, and a generalised Pareto distribution is fitted to their excesses by moments.
+
 #include "pareto.h"
 
 #include <algorithm>
@@ -9,6 +11,7 @@
 namespace {
 
 constexpr double IS_EXPONENTIAL = 1e-9;  // a shape as small as this: the formulas below would lose their digits, their limit does not
+constexpr double MOST_SHAPE     = 0.5;   // above it the moments have no bounded error; at 1 there would be no mean, and no scale
 
 }  // namespace
 
@@ -31,8 +34,9 @@ void vad::largest_add(Largest & largest, double x) {
 }
 
 // By probability-weighted moments (Hosking and Wallis, "Parameter and quantile estimation for the generalized Pareto distribution", 1987),
-// which need sums only: good for shapes up to 0.5, always an answer, the same bits everywhere. Where they place the end of the tail below
-// the largest value seen, the shape is the least that leaves it beyond (Dupuis 1996).
+// which need sums only: good for shapes up to 0.5, always an answer, the same bits everywhere. Where they say more, as of one value above
+// many equal ones, the shape is 0.5; where they place the end of the tail below the largest value seen, it is the least that leaves it
+// beyond (Dupuis 1996). The scale keeps the mean in either case.
 vad::Tail vad::fit_tail(const Largest & largest, int64_t n, double quantile) {
     const int64_t n_above = int64_t(std::min((1 - quantile) * double(n), double(largest.n - 1)));
     if (n_above < MIN_EXCESSES) {
@@ -51,7 +55,9 @@ vad::Tail vad::fit_tail(const Largest & largest, int64_t n, double quantile) {
         const double end   = (first[n_above - 1] - threshold) * (1 + 1 / double(n_above));
         const double least = -mean / (end - mean);
         // All excesses equal: the moments say -infinity, and the bound holds.
-        tail.shape = std::max(least, mean > 2 * weighted ? 2 - mean / (mean - 2 * weighted) : least);
+        const double moments = mean > 2 * weighted ? 2 - mean / (mean - 2 * weighted) : least;
+        // Of subnormal excesses the mean may be rounded up to the end, and `least` be anything.
+        tail.shape = end > mean ? std::min(std::max(least, moments), MOST_SHAPE) : MOST_SHAPE;
         tail.scale = mean * (1 - tail.shape);
     }
     return tail;

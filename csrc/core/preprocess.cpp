@@ -1,7 +1,7 @@
 // preprocess on the CPU: each output row is blended from two source rows, of which only the samples that it needs are read.
 //
 // Those samples, two of each output column, are gathered into arrays on the stack, which are then converted and blended by loops over
-// plain lanes: a picture that shrinks by four is read, converted and blended in a quarter of its columns and half of its rows. A wide
+// plain lanes: a picture that shrinks by four is read, converted and blended in half of its columns and half of its rows. A wide
 // image is made in strips of columns, so that the arrays have a fixed size and nothing is allocated. A source row that two output rows
 // share is gathered once.
 

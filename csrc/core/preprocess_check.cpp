@@ -44,11 +44,13 @@ vad_status check_crop(Place at, const vad_picture & p) {
     }
     if (p.crop_x < 0 || p.crop_y < 0 || p.crop_width < 1 || p.crop_height < 1 || int64_t(p.crop_x) + p.crop_width > p.width ||
         int64_t(p.crop_y) + p.crop_height > p.height) {
-        return vad::fail(VAD_E_ARGUMENT, "%s: pictures[%d].crop must lie in the picture of %d x %d, got x %d, y %d, %d x %d; all 0 is everything",
+        return vad::fail(VAD_E_ARGUMENT,
+                         "%s: pictures[%d].crop must lie in the picture of %d x %d, got x %d, y %d, %d x %d; all 0 is everything",
                          at.function, at.i, p.width, p.height, p.crop_x, p.crop_y, p.crop_width, p.crop_height);
     }
     if (is_yuv(p.format) && ((p.crop_x | p.crop_y | p.crop_width | p.crop_height) & 1) != 0) {
-        return vad::fail(VAD_E_ARGUMENT, "%s: pictures[%d].crop of %s must be even, for two by two pixels share a colour, got x %d, y %d, %d x %d",
+        return vad::fail(VAD_E_ARGUMENT,
+                         "%s: pictures[%d].crop of %s must be even, for two by two pixels share a colour, got x %d, y %d, %d x %d",
                          at.function, at.i, FORMATS[p.format], p.crop_x, p.crop_y, p.crop_width, p.crop_height);
     }
     return VAD_OK;
@@ -56,8 +58,8 @@ vad_status check_crop(Place at, const vad_picture & p) {
 
 vad_status check_picture(Place at, const vad_picture & p) {
     if (p.format < 0 || p.format >= N_FORMATS) {
-        return vad::fail(VAD_E_ARGUMENT, "%s: pictures[%d].format must be a VAD_FORMAT_*, 0 to %d, got %d", at.function, at.i, N_FORMATS - 1,
-                         p.format);
+        return vad::fail(VAD_E_ARGUMENT, "%s: pictures[%d].format must be a VAD_FORMAT_*, 0 to %d, got %d", at.function, at.i,
+                         N_FORMATS - 1, p.format);
     }
     if (p.width < 1 || p.height < 1) {
         return vad::fail(VAD_E_ARGUMENT, "%s: pictures[%d] must be at least 1 x 1, got %d x %d", at.function, at.i, p.width, p.height);
@@ -68,12 +70,13 @@ vad_status check_picture(Place at, const vad_picture & p) {
     }
     for (int32_t plane = 0; plane < vad::n_planes(p.format); plane++) {
         if (p.plane[plane] == nullptr) {
-            return vad::fail(VAD_E_ARGUMENT, "%s: pictures[%d].plane[%d] of %s must point to samples, got NULL", at.function, at.i, plane,
-                             FORMATS[p.format]);
+            return vad::fail(VAD_E_ARGUMENT, "%s: pictures[%d].plane[%d] of %s must point to samples, got NULL", at.function, at.i,
+                             plane, FORMATS[p.format]);
         }
         if (p.pitch[plane] < bytes_of_row(p, plane) || overflows(p.pitch[plane], p.height)) {
             return vad::fail(VAD_E_ARGUMENT,
-                             "%s: pictures[%d].pitch[%d] of %s must be at least the %lld bytes of a row and its plane less than 2^63, got %lld",
+                             "%s: pictures[%d].pitch[%d] of %s must be at least the %lld bytes of a row and its plane less than 2^63, got "
+                             "%lld",
                              at.function, at.i, plane, FORMATS[p.format], (long long)bytes_of_row(p, plane), (long long)p.pitch[plane]);
         }
     }
@@ -85,10 +88,12 @@ vad_status check_image(Place at, const vad_image & image) {
         return vad::fail(VAD_E_ARGUMENT, "%s: images[%d].data must point to memory, got NULL", at.function, at.i);
     }
     if (image.width < 1 || image.height < 1) {
-        return vad::fail(VAD_E_ARGUMENT, "%s: images[%d] must be at least 1 x 1, got %d x %d", at.function, at.i, image.width, image.height);
+        return vad::fail(VAD_E_ARGUMENT, "%s: images[%d] must be at least 1 x 1, got %d x %d", at.function, at.i, image.width,
+                         image.height);
     }
     if (image.pitch < 3 * int64_t(image.width) || overflows(image.pitch, image.height)) {
-        return vad::fail(VAD_E_ARGUMENT, "%s: images[%d].pitch must be at least the %lld bytes of a row and the image less than 2^63, got %lld",
+        return vad::fail(VAD_E_ARGUMENT,
+                         "%s: images[%d].pitch must be at least the %lld bytes of a row and the image less than 2^63, got %lld",
                          at.function, at.i, 3LL * image.width, (long long)image.pitch);
     }
     return VAD_OK;
@@ -101,7 +106,7 @@ vad_status vad::check_preprocess(const char * function, const vad_picture * pict
         return fail(VAD_E_ARGUMENT, "%s: n must be at least 0, got %d", function, n);
     }
     if (n > 0 && (pictures == nullptr || images == nullptr)) {
-        return fail(VAD_E_ARGUMENT, "%s: %s must point to n = %d of them, got NULL", function, pictures == nullptr ? "pictures" : "images", n);
+        return missing(function, pictures == nullptr ? "pictures" : "images");
     }
     for (int32_t i = 0; i < n; i++) {
         if (vad_status status = check_picture({function, i}, pictures[i]); status != VAD_OK) {

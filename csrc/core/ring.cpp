@@ -47,8 +47,8 @@ namespace {
 
 vad_status check_options(const vad_ring_options & o) {
     if (o.n_frames < 1 || o.height < 1 || o.width < 1) {
-        return vad::fail(VAD_E_ARGUMENT, "vad_ring_create: n_frames, height and width must be at least 1, got %d, %d, %d", o.n_frames, o.height,
-                         o.width);
+        return vad::fail(VAD_E_ARGUMENT, "vad_ring_create: n_frames, height and width must be at least 1, got %d, %d, %d", o.n_frames,
+                         o.height, o.width);
     }
     if (o.memory != VAD_MEMORY_HOST && o.memory != VAD_MEMORY_CUDA) {
         return vad::fail(VAD_E_ARGUMENT, "vad_ring_create: memory must be VAD_MEMORY_HOST or VAD_MEMORY_CUDA, got %d", o.memory);
@@ -57,8 +57,8 @@ vad_status check_options(const vad_ring_options & o) {
         return vad::fail(VAD_E_ARGUMENT, "vad_ring_create: stride_ns must be at least 0, got %lld", (long long)o.stride_ns);
     }
     if (o.tolerance_ns < 0 || o.tolerance_ns > o.stride_ns) {
-        return vad::fail(VAD_E_ARGUMENT, "vad_ring_create: tolerance_ns must be from 0 to stride_ns = %lld, got %lld", (long long)o.stride_ns,
-                         (long long)o.tolerance_ns);
+        return vad::fail(VAD_E_ARGUMENT, "vad_ring_create: tolerance_ns must be from 0 to stride_ns = %lld, got %lld",
+                         (long long)o.stride_ns, (long long)o.tolerance_ns);
     }
     return VAD_OK;
 }
@@ -68,15 +68,16 @@ vad_status allocate(vad_ring & ring) {
     int64_t                  n_bytes;
     if (__builtin_mul_overflow(3 * int64_t(o.height), int64_t(o.width), &ring.frame_bytes) ||
         __builtin_mul_overflow(ring.frame_bytes, ROOM * o.n_frames, &n_bytes)) {
-        return vad::fail(VAD_E_MEMORY, "vad_ring_create: %lld frames of %d x %d are more bytes than 2^63", (long long)(ROOM * o.n_frames), o.width,
-                         o.height);
+        return vad::fail(VAD_E_MEMORY, "vad_ring_create: %lld frames of %d x %d are more bytes than 2^63", (long long)(ROOM * o.n_frames),
+                         o.width, o.height);
     }
     if (o.memory == VAD_MEMORY_CUDA) {
         return vad::device_allocate("vad_ring_create", n_bytes, &ring.data);
     }
     ring.data = static_cast<uint8_t *>(std::calloc(size_t(n_bytes), 1));
-    return ring.data != nullptr ? VAD_OK : vad::fail(VAD_E_MEMORY, "vad_ring_create: no room for %lld bytes, a ring of %d frames of %d x %d",
-                                                     (long long)n_bytes, o.n_frames, o.width, o.height);
+    return ring.data != nullptr ? VAD_OK
+                                : vad::fail(VAD_E_MEMORY, "vad_ring_create: no room for %lld bytes, a ring of %d frames of %d x %d",
+                                            (long long)n_bytes, o.n_frames, o.width, o.height);
 }
 
 // Moves the last n frames, of which the newest is at the end of the room, to its front.
@@ -90,15 +91,11 @@ vad_status move_to_front(vad_ring & ring, int64_t n, void * stream) {
     return VAD_OK;
 }
 
-vad_status missing(const char * function, const char * argument) {
-    return vad::fail(VAD_E_ARGUMENT, "%s: %s must not be NULL", function, argument);
-}
-
 }  // namespace
 
 vad_status vad_ring_create(const vad_ring_options * options, vad_ring ** ring) {
     if (options == nullptr || ring == nullptr) {
-        return missing("vad_ring_create", options == nullptr ? "options" : "ring");
+        return vad::missing("vad_ring_create", options == nullptr ? "options" : "ring");
     }
     if (vad_status status = check_options(*options); status != VAD_OK) {
         return status;
@@ -121,7 +118,7 @@ void vad_ring_free(vad_ring * ring) {
 
 vad_status vad_ring_slot(vad_ring * ring, vad_image * slot) {
     if (ring == nullptr || slot == nullptr) {
-        return missing("vad_ring_slot", ring == nullptr ? "ring" : "slot");
+        return vad::missing("vad_ring_slot", ring == nullptr ? "ring" : "slot");
     }
     *slot = {ring->frame(ring->next), 3 * int64_t(ring->options.width), ring->options.width, ring->options.height};
     return VAD_OK;
@@ -129,7 +126,7 @@ vad_status vad_ring_slot(vad_ring * ring, vad_image * slot) {
 
 vad_status vad_ring_commit(vad_ring * ring, int64_t time_ns, void * stream, int32_t * what, const uint8_t ** window) {
     if (ring == nullptr || what == nullptr || window == nullptr) {
-        return missing("vad_ring_commit", ring == nullptr ? "ring" : what == nullptr ? "what" : "window");
+        return vad::missing("vad_ring_commit", ring == nullptr ? "ring" : what == nullptr ? "what" : "window");
     }
     vad::Pace     pace    = ring->pace;  // the ring's own is left alone until nothing can fail any more
     const auto    verdict = pace.take(time_ns);
@@ -159,7 +156,7 @@ vad_status vad_ring_commit(vad_ring * ring, int64_t time_ns, void * stream, int3
 
 vad_status vad_ring_reset(vad_ring * ring) {
     if (ring == nullptr) {
-        return missing("vad_ring_reset", "ring");
+        return vad::missing("vad_ring_reset", "ring");
     }
     ring->n_kept = 0;
     ring->pace.forget();

@@ -21,7 +21,11 @@ vad_status vad::device_allocate(const char * function, int64_t n_bytes, uint8_t 
     if (cudaError_t error = cudaMalloc(&made, size_t(n_bytes)); error != cudaSuccess) {
         return refuse(function, "give the ring its memory", error);
     }
-    if (cudaError_t error = cudaMemset(made, 0, size_t(n_bytes)); error != cudaSuccess) {
+    cudaError_t error = cudaMemset(made, 0, size_t(n_bytes));
+    if (error == cudaSuccess) {
+        error = cudaStreamSynchronize(nullptr);  // or zeros could fall on the first frame of a stream that does not wait for this one
+    }
+    if (error != cudaSuccess) {
         cudaFree(made);
         return refuse(function, "write to the ring's memory", error);
     }

@@ -1,3 +1,5 @@
+// Windows slid over values, in loops whose order of adding is written down: the same bits on every machine.
+
 #include "smoothing.h"
 
 #include <algorithm>

@@ -5,11 +5,13 @@
 #include <cmath>
 #include <cstdint>
 
+#include <vadfast/score.h>
+
 namespace vad {
 
-constexpr double  MAX_VALUE  = 1e300;  // larger counts as not finite: so a difference and a weighted sum of two stay finite
-constexpr int32_t MAX_LENGTH = 1023;   // values of a window: they fit on the stack
-constexpr int32_t MAX_ORDER  = 9;      // of a polynomial: more follows every wiggle
+constexpr double  MAX_VALUE  = VAD_MAX_VALUE;
+constexpr int32_t MAX_LENGTH = VAD_MAX_LENGTH;  // they fit on the stack
+constexpr int32_t MAX_ORDER  = VAD_MAX_ORDER;
 
 // False for NaN too.
 inline bool is_finite(double x) {
@@ -18,6 +20,12 @@ inline bool is_finite(double x) {
 
 // Returns the index of the first value that is not finite, n if there is none.
 int64_t first_not_finite(const double * x, int64_t n);
+
+// Whether n_x and n_y values lie in the same memory.
+inline bool overlap(const double * x, int64_t n_x, const double * y, int64_t n_y) {
+    const auto from = reinterpret_cast<uintptr_t>(x), to = reinterpret_cast<uintptr_t>(y);
+    return from < to ? (to - from) / sizeof *x < uintptr_t(n_x) : (from - to) / sizeof *y < uintptr_t(n_y);
+}
 
 // Writes weights [length] exp(-(i / sigma)^2 / 2) for i = 0 ... length - 1.
 void gaussian_weights(int32_t length, double sigma, double * weights);

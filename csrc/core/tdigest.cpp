@@ -1,3 +1,5 @@
+// Values wait until there are some, are sorted, and are merged with the clusters in one walk over both.
+
 #include "tdigest.h"
 
 #include <algorithm>

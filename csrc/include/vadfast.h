@@ -4,7 +4,8 @@
  *     picture -> preprocess -> ring -> (any engine) -> frame score -> chain -> hysteresis
  *
  * The one decision to know: every function checks what it is given before it writes anything. It returns VAD_OK, or a status with a
- * sentence in vad_last_error(), and then its outputs are untouched. Nothing throws, and nothing allocates but vad_*_create().
+ * sentence in vad_last_error(), and then its outputs are untouched. Nothing throws, and nothing allocates but
+ * vad_*_create() and a call that makes threads of its own; where it can make none, it does the work alone.
  *
  * Threads: functions without a handle may be called from any thread; a handle by one thread at a time. There is no global state but
  * the sentence of the last failure, which each thread has for itself.

@@ -15,7 +15,7 @@ void bind_score(py::module_ & m);
 PYBIND11_MODULE(_C, m) {
     m.doc() = "The native core of vadfast: preprocess, ring, frame score, score chain; see csrc/include/vadfast.h.";
     m.def("build_info", [] { return py::module_::import("json").attr("loads")(vad_build_info()); },
-          "Returns what this module was built of: version, abi, compiler, flags, simd, cuda (None without).");
+          "Returns what this module was built of: version, abi, compiler, flags, simd, commit, dirty, cuda (None without).");
     bind_preprocess(m);
     bind_ring(m);
     bind_frame_score(m);

@@ -20,18 +20,12 @@ namespace {
 
 using vad::Array;
 using vad::Kind;
+using vad::Use;
 using Range = std::optional<std::pair<float, float>>;
 using Cells = std::optional<std::pair<int32_t, int32_t>>;
 
 [[noreturn]] void refuse(const char * name, const std::string & wanted, const std::string & got) {
     throw py::value_error("frame_score: " + std::string(name) + " must be " + wanted + ", got " + got);
-}
-
-int32_t size_of(int64_t size, const char * name, const Array & array) {
-    if (size > INT32_MAX) {
-        refuse(name, "less than 2^31 in each direction", words(array));
-    }
-    return int32_t(size);
 }
 
 int32_t dtype_of(const Array & array, const char * name) {
@@ -71,35 +65,41 @@ struct Call {
     Array            predicted;
     Array            truth;
     Array            weight;
+    intptr_t         stream;
     vad_frame_pair   pair{};
     vad_frame_scores scores{};
     py::dict         made;
 
-    Call(py::handle a, py::handle b, const Range & range_a, const Range & range_b, py::handle w)
-        : predicted(vad::array_of(a, "frame_score: predicted")), truth(vad::array_of(b, "frame_score: truth")) {
+    Call(py::handle a, py::handle b, const Range & range_a, const Range & range_b, intptr_t on)
+        : predicted(vad::array_of(a, "frame_score: predicted", on)), truth(vad::array_of(b, "frame_score: truth", on)), stream(on) {
         pair.predicted = frames_of(predicted, "predicted", range_a);
         pair.truth     = frames_of(truth, "truth", range_b);
-        if (truth.shape != predicted.shape || truth.on_cuda != predicted.on_cuda) {
+        if (truth.shape != predicted.shape || !truth.is_on_device_of(predicted)) {
             refuse("truth", "of the shape and on the device of predicted, " + words(predicted), words(truth));
         }
-        pair.n        = size_of(predicted.shape[0], "predicted", predicted);
-        pair.channels = size_of(predicted.shape[1], "predicted", predicted);
-        pair.height   = size_of(predicted.shape[2], "predicted", predicted);
-        pair.width    = size_of(predicted.shape[3], "predicted", predicted);
-        if (!w.is_none()) {
-            take_weight(w);
+        pair.n        = vad::size_of(predicted.shape[0], "frame_score: predicted", predicted);
+        pair.channels = vad::size_of(predicted.shape[1], "frame_score: predicted", predicted);
+        pair.height   = vad::size_of(predicted.shape[2], "frame_score: predicted", predicted);
+        pair.width    = vad::size_of(predicted.shape[3], "frame_score: predicted", predicted);
+    }
+
+    // An array beside the frames, of this type and on their device.
+    Array beside(py::handle x, const std::string & name, int32_t bits, Use use) const {
+        Array array = vad::dense_array_of(x, "frame_score: " + name, Kind::floating, bits, use, stream);
+        if (!array.is_on_device_of(predicted)) {
+            refuse(name.c_str(), "on the device of predicted, " + words(predicted), words(array));
         }
+        return array;
     }
 
     void take_weight(py::handle w) {
-        weight = vad::array_of(w, "frame_score: weight");
-        if (!weight.is(Kind::floating, 32) || weight.shape.size() != 3 || weight.shape[0] != pair.n || !weight.is_contiguous() ||
-            weight.on_cuda != predicted.on_cuda) {
-            refuse("weight", "contiguous float32 [" + std::to_string(pair.n) + ", rows, columns] on the device of predicted", words(weight));
+        weight = beside(w, "weight", 32, Use::input);
+        if (weight.shape.size() != 3 || weight.shape[0] != pair.n) {
+            refuse("weight", "[" + std::to_string(pair.n) + ", rows, columns]", words(weight));
         }
         pair.weight         = static_cast<const float *>(weight.data);
-        pair.weight_rows    = size_of(weight.shape[1], "weight", weight);
-        pair.weight_columns = size_of(weight.shape[2], "weight", weight);
+        pair.weight_rows    = vad::size_of(weight.shape[1], "frame_score: weight", weight);
+        pair.weight_columns = vad::size_of(weight.shape[2], "frame_score: weight", weight);
     }
 
     void take_grids(const Cells & patches, const Cells & heatmap) {
@@ -119,21 +119,18 @@ struct Call {
 
     // Where the result of that name goes; the caller has given an array for it.
     void put(const std::string & name, py::handle x) {
-        const Array array  = vad::array_of(x, ("frame_score: out." + name).c_str());
         const bool  single = name == "heatmap";
-        if (!array.is(Kind::floating, single ? 32 : 64) || array.shape != shape_of(name) || !array.is_contiguous() || !array.writable ||
-            array.on_cuda != predicted.on_cuda) {
-            std::string shape;
-            for (int64_t side : shape_of(name)) {
-                shape += (shape.empty() ? "" : ", ") + std::to_string(side);
-            }
-            refuse(("out." + name).c_str(), std::string("writable, contiguous ") + (single ? "float32" : "float64") + " [" + shape + "] on the device of predicted",
-                   words(array));
+        const Array array  = beside(x, "out." + name, single ? 32 : 64, Use::result);
+        if (array.shape != shape_of(name)) {
+            refuse(("out." + name).c_str(), vad::words(shape_of(name)), words(array));
         }
         if (single) {
             scores.heatmap = static_cast<float *>(array.data);
         } else {
-            double *& place = name == "error" ? scores.error : name == "psnr_db" ? scores.psnr_db : name == "channel" ? scores.channel : scores.worst;
+            double *& place = name == "error"     ? scores.error
+                              : name == "psnr_db" ? scores.psnr_db
+                              : name == "channel" ? scores.channel
+                                                  : scores.worst;
             place           = static_cast<double *>(array.data);
         }
         made[name.c_str()] = x;
@@ -179,9 +176,13 @@ struct Call {
     }
 };
 
-py::dict frame_score(py::handle predicted, py::handle truth, const Range & predicted_range, const Range & truth_range, py::handle weight, const Cells & patches,
-                     const Cells & heatmap, const std::optional<py::dict> & out, int32_t n_threads, uintptr_t run, py::handle scratch, uintptr_t stream) {
-    Call call(predicted, truth, predicted_range, truth_range, weight);
+py::dict frame_score(py::handle predicted, py::handle truth, const Range & predicted_range, const Range & truth_range, py::handle weight,
+                     const Cells & patches, const Cells & heatmap, const std::optional<py::dict> & out, int32_t n_threads, uintptr_t run,
+                     py::handle scratch, uintptr_t stream) {
+    Call call(predicted, truth, predicted_range, truth_range, intptr_t(stream));
+    if (!weight.is_none()) {
+        call.take_weight(weight);
+    }
     call.take_grids(patches, heatmap);
     if (out) {
         call.take(*out);
@@ -190,20 +191,25 @@ py::dict frame_score(py::handle predicted, py::handle truth, const Range & predi
     }
     Array room{};
     if (call.predicted.on_cuda && !scratch.is_none()) {
-        room = vad::array_of(scratch, "frame_score: scratch");
+        room = vad::array_of(scratch, "frame_score: scratch", call.stream);
+        if (!room.is_on_device_of(call.predicted) || !room.is_contiguous()) {
+            refuse("scratch", "device memory beside predicted, " + words(call.predicted) + ", contiguous", words(room));
+        }
     }
-    vad_status status;
+    const int64_t n_bytes = room.size() * room.bits / 8;
+    void * const  on      = reinterpret_cast<void *>(stream);
+    vad_status    status;
     {
         py::gil_scoped_release released;
-        status = call.predicted.on_cuda ? vad_frame_score_cuda(&call.pair, &call.scores, room.data, room.size() * room.bits / 8, reinterpret_cast<void *>(stream))
+        status = call.predicted.on_cuda ? vad_frame_score_cuda(&call.pair, &call.scores, room.data, n_bytes, on)
                                         : vad_frame_score(&call.pair, &call.scores, vad::threads_of(n_threads, run));
     }
     vad::check(status);
     return call.made;
 }
 
-int64_t frame_score_scratch(py::handle predicted, py::handle truth, py::handle weight, const Cells & patches, const Cells & heatmap) {
-    Call call(predicted, truth, std::nullopt, std::nullopt, weight);
+int64_t frame_score_scratch(py::handle predicted, py::handle truth, const Cells & patches, const Cells & heatmap) {
+    Call call(predicted, truth, std::nullopt, std::nullopt, vad::NOT_READ);
     call.take_grids(patches, heatmap);
     return call.scratch_bytes(patches, heatmap);
 }
@@ -212,14 +218,18 @@ int64_t frame_score_scratch(py::handle predicted, py::handle truth, py::handle w
 
 void bind_frame_score(py::module_ & m) {
     m.def("frame_score", frame_score, py::arg("predicted"), py::arg("truth"), py::kw_only(), py::arg("predicted_range") = py::none(),
-          py::arg("truth_range") = py::none(), py::arg("weight") = py::none(), py::arg("patches") = py::none(), py::arg("heatmap") = py::none(),
-          py::arg("out") = py::none(), py::arg("n_threads") = 1, py::arg("run") = 0, py::arg("scratch") = py::none(), py::arg("stream") = 0,
-          R"(Returns error, psnr_db [n] and channel [n, channels], and where a grid (rows, columns) is given worst [n] or heatmap [n, rows, columns].
+          py::arg("truth_range") = py::none(), py::arg("weight") = py::none(), py::arg("patches") = py::none(),
+          py::arg("heatmap") = py::none(), py::arg("out") = py::none(), py::arg("n_threads") = 1, py::arg("run") = 0,
+          py::arg("scratch") = py::none(), py::arg("stream") = 0,
+          R"(Returns error, psnr_db [n] and channel [n, channels], and where a grid (rows, columns) is given worst [n] or heatmap
+[n, rows, columns].
 
-Frames are [n, channels, height, width] of any strides: uint8, float16, bfloat16 or float32. A range is what means black and white; None is
-(0, 255) for uint8 and (0, 1) for the others. ``weight`` is float32 [n, rows, columns]. ``out`` is a dict of arrays for the results that are
-wanted, and on CUDA must be given, with a ``scratch`` of at least frame_score_scratch() bytes; ``stream`` is the address of a CUDA stream.
+Frames are [n, channels, height, width] of any strides: uint8, float16, bfloat16 or float32. A range is what means black and white;
+None is (0, 255) for uint8 and (0, 1) for the others. ``weight`` is float32 [n, rows, columns]. ``out`` is a dict of arrays for the
+results that are wanted, and on CUDA must be given, with a ``scratch``, contiguous, of at least frame_score_scratch() bytes;
+``stream`` is the address of a CUDA stream.
 Raises TypeError, ValueError or RuntimeError with a sentence; csrc/include/vadfast/frame.h is the contract.)");
-    m.def("frame_score_scratch", frame_score_scratch, py::arg("predicted"), py::arg("truth"), py::kw_only(), py::arg("weight") = py::none(),
+    m.attr("MAX_GRID_COLUMNS") = VAD_MAX_GRID_COLUMNS;
+    m.def("frame_score_scratch", frame_score_scratch, py::arg("predicted"), py::arg("truth"), py::kw_only(),
           py::arg("patches") = py::none(), py::arg("heatmap") = py::none(), "Returns how many bytes of scratch frame_score wants on CUDA.");
 }

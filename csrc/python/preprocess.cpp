@@ -24,11 +24,8 @@ using Crop = std::optional<std::tuple<int32_t, int32_t, int32_t, int32_t>>;
 }
 
 // uint8, of these sides (0: any), its last `n_dense` dimensions without gaps.
-Array bytes_of(py::handle x, const std::string & name, const std::string & wanted, const std::vector<int64_t> & sides, int n_dense) {
-    Array array = vad::array_of(x, ("preprocess: " + name).c_str());
-    if (!array.is(vad::Kind::unsigned_int, 8)) {
-        throw py::type_error("preprocess: " + name + " must be uint8, got " + vad::words(array));
-    }
+Array checked(Array array, const std::string & name, const std::string & wanted, const std::vector<int64_t> & sides, int n_dense) {
+    vad::check_dtype(array, "preprocess: " + name, vad::Kind::unsigned_int, 8);
     bool fits = array.shape.size() == sides.size();
     for (size_t i = 0; fits && i < sides.size(); i++) {
         fits = (sides[i] == 0 || array.shape[i] == sides[i]) && array.shape[i] <= INT32_MAX;
@@ -62,6 +59,8 @@ int32_t format_of(const std::string & name) {
 // Everything of one call: the arrays stay alive as long as it does.
 class Call {
 public:
+    explicit Call(intptr_t stream) : stream_(stream) {}
+
     void add(py::handle picture, py::handle out, int32_t format, const Crop & crop) {
         index_ = "[" + std::to_string(pictures.size()) + "]";
         vad_picture p{};
@@ -69,8 +68,8 @@ public:
         if (crop) {
             std::tie(p.crop_x, p.crop_y, p.crop_width, p.crop_height) = *crop;
             if (p.crop_width < 1 || p.crop_height < 1) {  // four zeros would mean everything to the core
-                throw py::value_error("preprocess: crops" + index_ + " must be (x, y, width, height) of at least 1 x 1, or None for everything" +
-                                      ", got " + std::to_string(p.crop_width) + " x " + std::to_string(p.crop_height));
+                throw py::value_error("preprocess: crops" + index_ +
+                                      " must be (x, y, width, height) of at least 1 x 1, or None for everything, got " + std::to_string(p.crop_width) + " x " + std::to_string(p.crop_height));
             }
         }
         if (py::isinstance<py::tuple>(picture)) {
@@ -90,6 +89,13 @@ public:
     std::vector<vad_image>   images;
 
 private:
+    Array array_of(py::handle x, const std::string & name) const { return vad::array_of(x, "preprocess: " + name, stream_); }
+
+    Array bytes_of(py::handle x, const std::string & name, const std::string & wanted, const std::vector<int64_t> & sides,
+                   int n_dense) const {
+        return checked(array_of(x, name), name, wanted, sides, n_dense);
+    }
+
     // rgb, bgr: [H, W, 3]; gray: [H, W].
     void take_plain(vad_picture & p, py::handle x) {
         const std::string name  = "pictures" + index_;
@@ -134,11 +140,13 @@ private:
         size(p, height, width);
         plane(p, 0, luma.data, luma.stride[0]);
         for (size_t i = 1; i < n_planes; i++) {
-            const int64_t     columns = p.format == VAD_FORMAT_NV12 ? width : width / 2;
-            const std::string shape   = "[" + std::to_string(height / 2) + ", " + std::to_string(columns) + "]";
-            const bool        in_pairs = p.format == VAD_FORMAT_NV12 && vad::array_of(planes[i], name.c_str()).shape.size() == 3;
-            const Array &     chroma = keep(in_pairs ? bytes_of(planes[i], name + "[1]", "[H / 2, W / 2, 2]", {height / 2, width / 2, 2}, 2)
-                                                     : bytes_of(planes[i], name + "[" + std::to_string(i) + "]", shape, {height / 2, columns}, 1));
+            const std::string          part  = name + "[" + std::to_string(i) + "]";
+            Array                      given = array_of(planes[i], part);
+            const bool                 pairs = p.format == VAD_FORMAT_NV12 && given.shape.size() == 3;
+            const std::vector<int64_t> sides = pairs                          ? std::vector<int64_t>{height / 2, width / 2, 2}
+                                               : p.format == VAD_FORMAT_NV12 ? std::vector<int64_t>{height / 2, width}
+                                                                             : std::vector<int64_t>{height / 2, width / 2};
+            const Array & chroma = keep(checked(std::move(given), part, vad::words(sides), sides, pairs ? 2 : 1));
             plane(p, int(i), chroma.data, chroma.stride[0]);
         }
     }
@@ -148,12 +156,14 @@ private:
         if (!array.writable) {
             throw py::value_error("preprocess: outs" + index_ + " must be writable, got a read-only array; copy it first");
         }
+        // No side is larger than an int32, for `checked` looks at that.
         images.push_back({static_cast<uint8_t *>(array.data), array.stride[0], int32_t(array.shape[1]), int32_t(array.shape[0])});
     }
 
     const Array & keep(Array array) {
-        if (!arrays_.empty() && array.on_cuda != arrays_[0].on_cuda) {
-            throw py::value_error("preprocess: pictures and outs must all be on one device, got both host memory and CUDA");
+        if (!arrays_.empty() && !array.is_on_device_of(arrays_[0])) {
+            throw py::value_error("preprocess: pictures and outs must all be on one device, got " + vad::words(arrays_[0]) + " and " +
+                                  vad::words(array));
         }
         arrays_.push_back(std::move(array));
         return arrays_.back();
@@ -171,14 +181,16 @@ private:
 
     std::vector<Array> arrays_;
     std::string        index_;
+    intptr_t           stream_;
 };
 
-void preprocess(const py::list & pictures, const py::list & outs, const std::string & format, const std::vector<Crop> & crops, uintptr_t stream) {
+void preprocess(const py::list & pictures, const py::list & outs, const std::string & format, const std::vector<Crop> & crops,
+                uintptr_t stream) {
     if (outs.size() != pictures.size() || crops.size() != pictures.size()) {
         throw py::value_error("preprocess: outs and crops must be as many as pictures, " + std::to_string(pictures.size()) + ", got " +
                               std::to_string(outs.size()) + " and " + std::to_string(crops.size()));
     }
-    Call call;
+    Call call(static_cast<intptr_t>(stream));
     for (size_t i = 0; i < pictures.size(); i++) {
         call.add(pictures[i], outs[i], format_of(format), crops[i]);
     }
@@ -186,8 +198,9 @@ void preprocess(const py::list & pictures, const py::list & outs, const std::str
     {
         py::gil_scoped_release release;
         const auto             n = int32_t(call.pictures.size());
-        status                   = call.on_cuda() ? vad_preprocess_cuda(call.pictures.data(), call.images.data(), n, reinterpret_cast<void *>(stream))
-                                                  : vad_preprocess(call.pictures.data(), call.images.data(), n);
+        const auto *           from = call.pictures.data();
+        const auto *           to   = call.images.data();
+        status = call.on_cuda() ? vad_preprocess_cuda(from, to, n, reinterpret_cast<void *>(stream)) : vad_preprocess(from, to, n);
     }
     vad::check(status);
 }

@@ -3,12 +3,14 @@
 
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
 #include <vadfast/ring.h>
 
@@ -26,11 +28,21 @@ public:
     DeviceView(uint8_t * data, std::vector<int64_t> shape, py::object owner)
         : data_(data), device_(vad::device_of(data)), shape_(std::move(shape)), owner_(std::move(owner)) {}
 
-    // The capsule owns a copy of this view, and with it the ring.
-    py::capsule dlpack() const {
-        auto * view    = new DeviceView(*this);
-        auto * managed = new vad::DLManagedTensor{};
-        managed->tensor  = {view->data_, vad::kCUDA, device_, int32_t(view->shape_.size()), vad::kUInt, 8, 1, view->shape_.data(), nullptr, 0};
+    // The capsule owns a copy of this view, and with it the ring. Of DLPack's wishes a stream and a version are not refused: what comes is
+    // the old form, which every version reads, and the ring's stream is the caller's to mind.
+    py::capsule dlpack(const py::object & wanted_device, const std::optional<bool> & copy) const {
+        if (copy.value_or(false)) {
+            throw py::buffer_error("DeviceView.__dlpack__: copy must be False or None, for this is the ring's own memory, got True");
+        }
+        if (!wanted_device.is_none() && !device().equal(wanted_device)) {
+            throw py::buffer_error("DeviceView.__dlpack__: dl_device must be " + std::string(py::str(device())) +
+                                   " or None, for nothing is copied, got " + std::string(py::str(wanted_device)));
+        }
+        auto * view      = new DeviceView(*this);
+        auto * managed   = new vad::DLManagedTensor{};
+        auto & tensor    = managed->tensor;
+        tensor           = {view->data_, vad::kCUDA, device_, int32_t(view->shape_.size()), vad::kUInt, 8, 1, view->shape_.data(),
+                            nullptr, 0};
         managed->context = view;
         managed->deleter = [](vad::DLManagedTensor * tensor) {
             py::gil_scoped_acquire acquire;
@@ -121,31 +133,37 @@ int32_t memory_of(const std::string & device) {
     return device == "cuda" ? VAD_MEMORY_CUDA : VAD_MEMORY_HOST;
 }
 
-constexpr const char * RING_DOC = R"(The last n_frames frames of one camera, side by side in memory: write into slot(), then commit(time_ns).
+constexpr const char * RING_DOC = R"(The last n_frames frames of one camera, side by side: write into slot(), then commit(time_ns).
 
-A frame is kept when one is due: stride_ns after the last was due, or up to tolerance_ns before that; so that the average interval is the
-stride. One that is late by more than a stride, or of an earlier time, begins a new window. stride_ns 0: every frame is kept.
+A frame is kept when one is due: stride_ns after the last was due, or up to tolerance_ns before that; so that the average interval is
+the stride. One that is late by more than a stride, or of an earlier time, begins a new window. stride_ns 0: every frame is kept.
 
 Raises ValueError for sizes or times that cannot be right, MemoryError where there is no room, RuntimeError without CUDA for "cuda".)";
 
 constexpr const char * COMMIT_DOC = R"(Takes the frame in the slot. Returns (what, window).
 
-what is "warming" (kept, no window yet), "window", "early" (not kept, the slot is free again) or "reset" (kept as the first of a new window).
-window is a view uint8 [n_frames, height, width, 3], oldest first, or None; it stays whole while the next n_frames + 1 frames are written.
-On CUDA `stream` is the stream that filled the slot, as an integer, and the view is for torch.from_dlpack or cupy.from_dlpack.)";
+what is "warming" (kept, no window yet), "window", "early" (not kept, the slot is free again) or "reset" (kept as the first of a new
+window). window is a view uint8 [n_frames, height, width, 3], oldest first, or None; it stays whole while the next n_frames + 1 frames are
+written. On CUDA `stream` is the stream that filled the slot, as an integer, and the view is for torch.from_dlpack or cupy.from_dlpack.)";
 
 }  // namespace
 
 void bind_ring(py::module_ & m) {
-    py::class_<DeviceView>(m, "DeviceView", "Memory of the GPU, uint8, for torch.from_dlpack(x) and cupy.from_dlpack(x): nothing is copied.")
+    py::class_<DeviceView>(m, "DeviceView", "Memory of the GPU, uint8, for torch.from_dlpack(x) and cupy.from_dlpack(x), not copied.")
         .def_property_readonly("shape", &DeviceView::shape)
         .def("__dlpack_device__", &DeviceView::device)
         .def(
-            "__dlpack__", [](const DeviceView & view, const py::kwargs &) { return view.dlpack(); },
-            "Returns the capsule. The stream that the consumer names is not waited for: work on the one that was given to commit().");
+            "__dlpack__",
+            [](const DeviceView & view, const py::object & /*stream*/, const py::object & /*max_version*/, const py::object & dl_device,
+               const std::optional<bool> & copy) { return view.dlpack(dl_device, copy); },
+            py::kw_only(), py::arg("stream") = py::none(), py::arg("max_version") = py::none(), py::arg("dl_device") = py::none(),
+            py::arg("copy") = py::none(),
+            R"(Returns the capsule, of DLPack before 1.0. The stream that the consumer names is not waited for: work on the one that was
+given to commit(). Raises BufferError where a copy or another device is asked for.)");
 
     py::class_<Ring>(m, "Ring", RING_DOC)
-        .def(py::init([](int32_t n_frames, int32_t height, int32_t width, int64_t stride_ns, int64_t tolerance_ns, const std::string & device) {
+        .def(py::init([](int32_t n_frames, int32_t height, int32_t width, int64_t stride_ns, int64_t tolerance_ns,
+                         const std::string & device) {
                  return std::make_unique<Ring>(vad_ring_options{n_frames, height, width, memory_of(device), stride_ns, tolerance_ns});
              }),
              py::arg("n_frames"), py::arg("height"), py::arg("width"), py::kw_only(), py::arg("stride_ns") = 0, py::arg("tolerance_ns") = 0,

@@ -65,7 +65,10 @@ struct Case {
     vad_frame_pair     pair;
 
     Case(const int32_t (&s)[4], int kind)
-        : size{s[0], s[1], s[2], s[3]}, predicted(size, (kind & 1) != 0, (kind & 2) != 0), truth(size, (kind & 4) != 0, (kind & 8) != 0), pair{} {
+        : size{s[0], s[1], s[2], s[3]},
+          predicted(size, (kind & 1) != 0, (kind & 2) != 0),
+          truth(size, (kind & 4) != 0, (kind & 8) != 0),
+          pair{} {
         pair.n               = size[0];
         pair.channels        = size[1];
         pair.height          = size[2];
@@ -131,7 +134,8 @@ struct Results {
     vad_frame_scores scores() { return {error.data(), psnr_db.data(), channel.data(), worst.data(), heatmap.data()}; }
 
     bool operator==(const Results & other) const {
-        return error == other.error && psnr_db == other.psnr_db && channel == other.channel && worst == other.worst && heatmap == other.heatmap;
+        return error == other.error && psnr_db == other.psnr_db && channel == other.channel && worst == other.worst &&
+               heatmap == other.heatmap;
     }
 };
 
@@ -215,7 +219,8 @@ void test_refusals() {
     CHECK(is_refused("channels, height and width at least 1", [](Pair & p) { p.channels = 0; }));
     CHECK(is_refused("fewer than 2^58", [](Pair & p) { p.n = p.channels = p.height = p.width = INT32_MAX; }));
     CHECK(is_refused("predicted.data must point to values", [](Pair & p) { p.predicted.data = nullptr; }));
-    CHECK(is_refused("predicted.data must point to values aligned", [](Pair & p) { p.predicted.data = static_cast<const char *>(p.predicted.data) + 1; }));
+    CHECK(is_refused("predicted.data must point to values aligned",
+                     [](Pair & p) { p.predicted.data = static_cast<const char *>(p.predicted.data) + 1; }));
     CHECK(is_refused("truth.data must point to values", [](Pair & p) { p.truth.data = nullptr; }));
     CHECK(is_refused("truth.dtype must be a VAD_DTYPE_*", [](Pair & p) { p.truth.dtype = 4; }));
     CHECK(is_refused("predicted.dtype must be a VAD_DTYPE_*", [](Pair & p) { p.predicted.dtype = -1; }));

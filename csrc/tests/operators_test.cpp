@@ -8,6 +8,7 @@
 #include <random>
 #include <vector>
 
+#include "allocations.h"
 #include "check.h"
 
 namespace {
@@ -39,7 +40,8 @@ void one_after_the_other(void (*work)(void *), void * data, unsigned n_threads, 
 }
 
 // The mean of channel i over the cross of a position, in float64.
-double truth(const std::vector<float> & q, const std::vector<float> & k, const std::vector<float> & v, int h, int w, int d, int c, int row, int column, int i) {
+double truth(const std::vector<float> & q, const std::vector<float> & k, const std::vector<float> & v, int h, int w, int d, int c, int row,
+             int column, int i) {
     double top = 0, bottom = 0;
     for (int n = 0; n < h + w; n++) {
         const int y = n < w ? row : n - w, x = n < w ? n : column;
@@ -61,7 +63,8 @@ void values(int h, int w, int d, int c) {
     vad_criss_cross_input    in{1, h, w, d, c, {q.data(), {0, w * d, d}}, {k.data(), {0, w * d, d}}, {v.data(), {0, w * c, c}}};
     std::vector<float>       y(h * w * c), state(h * w * 2), again(h * w * c), state_again(h * w * 2);
     CHECK(vad_criss_cross(&in, y.data(), state.data(), scratch_of(vad_criss_cross_scratch(h, w, d, c, 1)).get(), {1, nullptr}) == VAD_OK);
-    CHECK(vad_criss_cross(&in, again.data(), state_again.data(), scratch_of(vad_criss_cross_scratch(h, w, d, c, 3)).get(), {3, one_after_the_other}) == VAD_OK);
+    const auto memory = scratch_of(vad_criss_cross_scratch(h, w, d, c, 3));
+    CHECK(vad_criss_cross(&in, again.data(), state_again.data(), memory.get(), {3, one_after_the_other}) == VAD_OK);
     CHECK(y == again && state == state_again);
     double error = 0;
     for (int p = 0; p < h * w; p++) {
@@ -102,10 +105,41 @@ void refused() {
     CHECK(vad_criss_cross(nullptr, y.data(), state.data(), memory.get(), {1, nullptr}) == VAD_E_ARGUMENT);
     CHECK(vad_criss_cross(&good, y.data(), state.data(), memory.get(), {0, nullptr}) == VAD_E_ARGUMENT);
     CHECK(vad_criss_cross(&good, y.data(), state.data(), memory.get() + 1, {1, nullptr}) == VAD_E_ARGUMENT);
+    bad             = good;
+    bad.k.stride[1] = INT64_MAX;
+    CHECK(vad_criss_cross(&bad, y.data(), state.data(), memory.get(), {1, nullptr}) == VAD_E_ARGUMENT);
+    bad.k.stride[1] = INT64_MIN;
+    CHECK(vad_criss_cross(&bad, y.data(), state.data(), memory.get(), {1, nullptr}) == VAD_E_ARGUMENT);
+    bad   = good;
+    bad.n = INT32_MAX;
+    bad.q.stride[0] = bad.k.stride[0] = bad.v.stride[0] = 0;
+    bad.height = bad.width = 1 << 10;
+    CHECK(vad_criss_cross(&bad, y.data(), state.data(), memory.get(), {1, nullptr}) == VAD_E_ARGUMENT);
+    CHECK(vad_criss_cross_scratch(2, 2, 2, 2, VAD_MAX_THREADS) > 0);
+    CHECK(vad_criss_cross_scratch(2, 2, 2, 2, INT32_MAX) == vad_criss_cross_scratch(2, 2, 2, 2, VAD_MAX_THREADS));
     CHECK(vad_criss_cross_scratch(INT32_MAX, 1, INT32_MAX, INT32_MAX, 256) == 0);
     CHECK(vad_channels_last(x.data(), 1, -1, 4, y.data(), {1, nullptr}) == VAD_E_ARGUMENT);
     CHECK(vad_channels_last(x.data(), INT32_MAX, INT32_MAX, INT64_MAX, y.data(), {1, nullptr}) == VAD_E_ARGUMENT);
     CHECK(y == std::vector<float>(64, 7.0f) && state == std::vector<float>(64, 7.0f));
+}
+
+// More threads than are ever used, and a machine that has no memory for one.
+void with_any_threads() {
+    const std::vector<float> x = made(2 * 3 * 50);
+    std::vector<float>       alone(x.size()), many(x.size()), poor(x.size());
+    CHECK(vad_channels_last(x.data(), 2, 3, 50, alone.data(), {1, nullptr}) == VAD_OK);
+    CHECK(vad_channels_last(x.data(), 2, 3, 50, many.data(), {1000000, nullptr}) == VAD_OK && many == alone);
+    allocations::refused    = true;
+    const vad_status status = vad_channels_last(x.data(), 2, 3, 50, poor.data(), {2, nullptr});
+    allocations::refused    = false;
+    CHECK(status == VAD_OK && poor == alone);
+    const std::vector<float>    q = made(16 * 16 * 2);
+    const vad_images            images{q.data(), {0, 32, 2}};
+    const vad_criss_cross_input in{1, 16, 16, 2, 2, images, images, images};
+    std::vector<float>          y(q.size()), state(q.size()), again(q.size());
+    CHECK(vad_criss_cross(&in, y.data(), state.data(), scratch_of(vad_criss_cross_scratch(16, 16, 2, 2, 1)).get(), {1, nullptr}) == VAD_OK);
+    const auto memory = scratch_of(vad_criss_cross_scratch(16, 16, 2, 2, 300));
+    CHECK(vad_criss_cross(&in, again.data(), state.data(), memory.get(), {300, one_after_the_other}) == VAD_OK && again == y);
 }
 
 }  // namespace
@@ -121,5 +155,6 @@ int main() {
         }
     }
     refused();
+    with_any_threads();
     return check::done("operators");
 }

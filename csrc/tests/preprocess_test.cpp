@@ -84,7 +84,8 @@ double value(const vad_picture & p, const vad_image & image, int32_t i, int32_t 
     for (int k = 0; k < 4; k++) {
         const double  column = left + k % 2, row = top + k / 2;
         const double  share = (1 - std::fabs(x - column)) * (1 - std::fabs(y - row));
-        const int32_t in_x = int32_t(std::min(std::max(column, 0.0), width - 1.0)), in_y = int32_t(std::min(std::max(row, 0.0), height - 1.0));
+        const int32_t in_x = int32_t(std::min(std::max(column, 0.0), width - 1.0));
+        const int32_t in_y = int32_t(std::min(std::max(row, 0.0), height - 1.0));
         sum += share * sample(p, p.crop_x + in_x, p.crop_y + in_y, channel);
     }
     return sum;
@@ -135,7 +136,8 @@ void test_sizes() {
         worst = std::max(worst, error_of(picture, random_int(1, most), random_int(1, 40)));
     }
     std::printf("preprocess: worst error %.4f levels\n", worst);
-    CHECK(worst < 1.1);  // half a level is the rounding of any integer; the rest is what OpenCV cuts off: two quarters, and 11 bits of weight
+    // Half a level is the rounding of any integer; the rest is what OpenCV cuts off: two quarters, and 11 bits of weight.
+    CHECK(worst < 1.1);
 }
 
 void test_same_size_is_a_conversion() {

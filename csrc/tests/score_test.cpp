@@ -67,8 +67,8 @@ void test_videos() {
 
 void test_videos_refuse() {
     std::vector<double> x(3000, 1), out(3000, 7);
-    CHECK(vad_minmax(nullptr, 3000, out.data()) == VAD_E_ARGUMENT && says("x must be an array of 3000 values, got NULL"));
-    CHECK(vad_minmax(x.data(), 3000, nullptr) == VAD_E_ARGUMENT && says("out must be an array"));
+    CHECK(vad_minmax(nullptr, 3000, out.data()) == VAD_E_ARGUMENT && says("x must not be NULL"));
+    CHECK(vad_minmax(x.data(), 3000, nullptr) == VAD_E_ARGUMENT && says("out must not be NULL"));
     CHECK(vad_minmax(x.data(), -1, out.data()) == VAD_E_ARGUMENT && says("n must be 0 or more"));
     CHECK(vad_median(x.data(), INT64_MAX, 3, out.data()) == VAD_E_ARGUMENT && says("must fit in memory"));
     CHECK(vad_median(x.data() + 1, 2000, 3, x.data()) == VAD_E_ARGUMENT && says("out must be x itself or not overlap it"));
@@ -110,8 +110,8 @@ void test_chain() {
 }
 
 void test_chain_survives_an_overflow() {
-    const vad_step   steps[] = {{VAD_STEP_ROBUST_Z, 0, 0, 0, 1e-300}, {VAD_STEP_EXPONENTIAL_MEAN, 0, 0, 2, 0}, {VAD_STEP_MEDIAN, 9, 0, 0, 0},
-                                {VAD_STEP_MEDIAN, 301, 0, 0, 0}, {VAD_STEP_SAVGOL, 9, 2, 0, 0}};
+    const vad_step   steps[] = {{VAD_STEP_ROBUST_Z, 0, 0, 0, 1e-300}, {VAD_STEP_EXPONENTIAL_MEAN, 0, 0, 2, 0},
+                                {VAD_STEP_MEDIAN, 9, 0, 0, 0}, {VAD_STEP_MEDIAN, 301, 0, 0, 0}, {VAD_STEP_SAVGOL, 9, 2, 0, 0}};
     const vad_branch branch  = {0, 1, 1, steps, 5};
     vad_chain *      chain   = nullptr;
     CHECK(vad_chain_create(1, &branch, 1, &chain) == VAD_OK);
@@ -120,8 +120,11 @@ void test_chain_survives_an_overflow() {
         value = uniform(-1e300, 1e300);
     }
     CHECK(vad_chain_push(chain, x.data(), 2000, scores.data()) == VAD_OK);
-    for (int32_t i = 0; i < 400; i++) {
-        CHECK(vad_chain_push(chain, &x[i], 1, &scores[i]) == VAD_OK);
+    CHECK(vad_chain_reset(chain) == VAD_OK);
+    for (int32_t i = 0; i < 2000; i++) {
+        double score = 0;
+        CHECK(vad_chain_push(chain, &x[i], 1, &score) == VAD_OK);
+        CHECK(score == scores[i] && std::fabs(score) <= 1e300);
     }
     vad_chain_free(chain);
 }
@@ -130,12 +133,12 @@ void test_chain_refuses() {
     vad_chain * chain = nullptr;
     double      x[2] = {1, NOT_A_NUMBER}, scores[2] = {7, 7};
     vad_branch  branch = BRANCH;
-    CHECK(vad_chain_create(1, &branch, 1, nullptr) == VAD_E_ARGUMENT && says("chain must be where"));
+    CHECK(vad_chain_create(1, &branch, 1, nullptr) == VAD_E_ARGUMENT && says("chain must not be NULL"));
     CHECK(vad_chain_create(0, &branch, 1, &chain) == VAD_E_ARGUMENT && says("n_components must be at least 1"));
-    CHECK(vad_chain_create(1, nullptr, 1, &chain) == VAD_E_ARGUMENT && says("branches must be an array"));
+    CHECK(vad_chain_create(1, nullptr, 1, &chain) == VAD_E_ARGUMENT && says("branches must not be NULL"));
     CHECK(vad_chain_create(1, &branch, -1, &chain) == VAD_E_ARGUMENT && vad_chain_create(1, &branch, INT32_MAX, &chain) == VAD_E_ARGUMENT);
     branch.steps = nullptr;
-    CHECK(vad_chain_create(1, &branch, 1, &chain) == VAD_E_ARGUMENT && says("not NULL"));
+    CHECK(vad_chain_create(1, &branch, 1, &chain) == VAD_E_ARGUMENT && says("steps of a branch that has some must not be NULL"));
     vad_step step = {99, 0, 0, 0, 0};
     branch.steps = &step;
     branch.n_steps = 1;
@@ -146,6 +149,11 @@ void test_chain_refuses() {
     CHECK(vad_chain_push(chain, x, 1, nullptr) == VAD_E_ARGUMENT && vad_chain_push(chain, x, -1, scores) == VAD_E_ARGUMENT);
     CHECK(vad_chain_push(chain, x, INT64_MAX, scores) == VAD_E_ARGUMENT && says("must fit in memory"));
     CHECK(vad_chain_push(chain, x, 2, scores) == VAD_E_ARGUMENT && says("components[1, 0] must be finite") && scores[0] == 7);
+    double both[4] = {1, 2, 3, 4};
+    CHECK(vad_chain_push(chain, both, 2, both) == VAD_E_ARGUMENT && says("scores must not overlap components") && both[0] == 1);
+    CHECK(vad_chain_push(chain, both, 3, both + 2) == VAD_E_ARGUMENT && both[2] == 3);
+    CHECK(vad_chain_push(chain, both + 1, 3, both) == VAD_E_ARGUMENT && both[0] == 1);
+    CHECK(vad_chain_push(chain, both, 2, both + 2) == VAD_OK && vad_chain_push(chain, both + 2, 2, both) == VAD_OK);
     CHECK(vad_chain_push(chain, nullptr, 0, nullptr) == VAD_OK && vad_chain_reset(nullptr) == VAD_E_ARGUMENT);
     vad_chain_free(chain);
     vad_chain_free(nullptr);

@@ -11,9 +11,8 @@ from typing import Any
 
 from vadfast_kernels._op import BackendError
 
-_ABI_VERSION = (
-    1  # VAD_ABI_VERSION of csrc/include/vadfast/status.h that this package was written for
-)
+# VAD_ABI_VERSION of csrc/include/vadfast/status.h that this package was written for.
+_ABI_VERSION = 1
 
 
 def refusal() -> str | None:

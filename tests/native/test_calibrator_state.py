@@ -5,7 +5,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from vadfast_kernels import _native
 from vadfast_kernels.score_chain.watch import Calibrator
@@ -45,6 +45,46 @@ def test_the_bytes_are_the_same_on_every_machine() -> None:
         "0x1.ff263abbb73a4p-9",
         "0x1.f71f676d03452p+1",
     ]
+
+
+TIED = st.sampled_from([0.0, 1.0]) | st.sampled_from(
+    [5.0, -5.0, 1e-3, 5e-324, -5e-324, 3e-323, 1e300, -1e300]
+)
+
+
+@given(
+    values=st.lists(st.tuples(TIED, st.integers(1, 900)), min_size=1, max_size=6),
+    tail_quantile=st.sampled_from([0.5, 0.9, 0.98]),
+    max_excesses=st.sampled_from([32, 1000]),
+)
+@example(values=[(0.0, 3999), (5.0, 1)], tail_quantile=0.98, max_excesses=1000)
+@example(values=[(-1e300, 2000), (1e300, 2000)], tail_quantile=0.98, max_excesses=1000)
+@example(values=[(0.0, 2000), (5e-324, 40), (3e-323, 1)], tail_quantile=0.98, max_excesses=1000)
+@settings(max_examples=150, deadline=None)
+def test_whatever_was_pushed_comes_back(
+    values: list[tuple[float, int]], tail_quantile: float, max_excesses: int
+) -> None:
+    """Scores of few values, among them the largest and the smallest: it is saved, restored, drifts as far as it may and is saved again."""
+    x = np.concatenate([np.full(n, value) for value, n in values])
+    options = WATCH | {"half_life_frames": 1.0, "clip": 1e6, "max_drift": 1e6}
+    options |= {"tail_quantile": tail_quantile, "max_excesses": max_excesses}
+    learner, watcher = learned(x, **options), Calibrator(**options)
+    watcher.restore(learner.save())
+    assert watcher.save() == learner.save()
+    assert watcher.middle == learner.middle
+    watcher.push(np.resize([1e300, -1e300, 5e-324, 0.0], 400))
+    watcher.push(np.full(400, -1e300))
+    assert np.isfinite(watcher.middle).all()
+    saved = watcher.save()
+    watcher.restore(saved)
+    assert watcher.save() == saved
+
+
+def test_one_score_above_many_equal_ones_has_a_tail() -> None:
+    calibrator = learned(np.array([0.0] * 3999 + [5.0]))
+    assert 1e-5 < calibrator.tail(1.0) < 1e-3
+    assert 0.2 < calibrator.threshold(1e-4) < 5
+    Calibrator().restore(calibrator.save())
 
 
 @cache

@@ -70,6 +70,17 @@ def test_frames_one_by_one_or_together_give_the_same_bits(
     assert all(apart.push(x[i : i + 1])[0] == wanted[i] for i in range(300))
 
 
+@pytest.mark.parametrize("length", [3, 9, 17, 40, 301])
+def test_no_overflow_leaves_a_chain(length: int) -> None:
+    """What would be infinite is cut to 1e300; so no NaN comes of it, for which the ways to a median would have orders of their own."""
+    steps = [RobustZ(0.0, 1e-300), Savgol(9, 3), ExponentialMean(2.0), Gaussian(), Median(length)]
+    x = np.random.default_rng(0).choice([-1e300, 1e300, 1.0], (900, 1))
+    together, apart = (Chain(1, [Branch(0, steps)]) for _ in range(2))
+    found = together.push(x)
+    assert (np.abs(found) <= 1e300 * (1 + 1e-12)).all()
+    assert [apart.push(row[None])[0] for row in x] == found.tolist()
+
+
 @given(
     st.floats(-1e3, 1e3),
     st.floats(1e-3, 1e3),

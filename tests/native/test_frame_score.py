@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from vadfast_kernels import _native
-from vadfast_kernels.frame_score.native import MAX_GRID_COLUMNS, Scores, frame_score
+from vadfast_kernels.frame_score.native import Scores, frame_score
 from vadfast_kernels.frame_score.reference import frame_score as reference
 
 if (reason := _native.refusal()) is not None:
@@ -236,11 +236,10 @@ F, U = np.zeros((2, 3, 6, 8), np.float32), np.zeros((2, 3, 6, 8), np.uint8)
         (lambda: frame_score(F, U, heatmap=(0, 1)), ValueError, "heatmap must be 1 x 1 to 6 x 8 cells, got 0 x 1"),
         (lambda: frame_score(F, U, heatmap=(-1, 1)), ValueError, "heatmap must be 1 x 1 to 6 x 8 cells, got -1 x 1"),
         (lambda: frame_score(F, U, weight=np.ones((2, 7, 1), np.float32)), ValueError, "weight must be 1 x 1 to 6 x 8 cells, got 7 x 1"),
-        (lambda: frame_score(F, U, weight=np.ones((1, 2, 2), np.float32)), ValueError, r"weight must be contiguous float32 \[2, rows, columns\]"),
-        (lambda: frame_score(F, U, weight=np.ones((2, 2, 2))), ValueError, r"weight must be contiguous float32 .* got float64 \[2, 2, 2\]"),
+        (lambda: frame_score(F, U, weight=np.ones((1, 2, 2), np.float32)), ValueError, r"weight must be \[2, rows, columns\], got float32 \[1, 2, 2\]"),
+        (lambda: frame_score(F, U, weight=np.ones((2, 2, 4), np.float32)[..., ::2]), ValueError, "weight must be contiguous"),
         (lambda: frame_score(F, U, n_threads=0), ValueError, "n_threads must be at least 1, got 0"),
-        (lambda: frame_score(F, U, out={"error": np.empty(3)}), ValueError, r"out.error must be writable, contiguous float64 \[2\] .* got float64 \[3\]"),
-        (lambda: frame_score(F, U, out={"heatmap": np.empty((2, 1, 1))}), ValueError, r"out.heatmap must be .* float32 \[2, 1, 1\] .* got float64"),
+        (lambda: frame_score(F, U, out={"error": np.empty(3)}), ValueError, r"out.error must be \[2\], got float64 \[3\]"),
         (lambda: frame_score(F, U, out={"psnr": np.empty(2)}), ValueError, "out must be a dict of error, psnr_db, .* got the key psnr"),
     ],
 )  # fmt: skip
@@ -252,10 +251,11 @@ def test_what_does_not_fit_is_named(
 
 
 def test_a_grid_has_at_most_so_many_columns() -> None:
-    wide = np.zeros((1, 1, 1, MAX_GRID_COLUMNS + 1), np.uint8)
-    assert (frame_score(wide, wide, heatmap=(1, MAX_GRID_COLUMNS)).heatmap == 0).all()
-    with pytest.raises(ValueError, match=f"heatmap must be 1 x 1 to 1 x {MAX_GRID_COLUMNS} cells"):
-        frame_score(wide, wide, heatmap=(1, MAX_GRID_COLUMNS + 1))
+    most = _native.module().MAX_GRID_COLUMNS
+    wide = np.zeros((1, 1, 1, most + 1), np.uint8)
+    assert (frame_score(wide, wide, heatmap=(1, most)).heatmap == 0).all()
+    with pytest.raises(ValueError, match=f"heatmap must be 1 x 1 to 1 x {most} cells"):
+        frame_score(wide, wide, heatmap=(1, most + 1))
 
 
 def test_misaligned_values_and_untouched_results() -> None:

@@ -152,7 +152,7 @@ def test_a_clock_that_is_set_back_does_not_silence_it() -> None:
         ({"raise_count": 4}, "raise_count must be 1 ... raise_window"),
         ({"raise_count": 0}, "raise_count must be 1 ... raise_window"),
         ({"clear_count": 0}, "clear_count must be at least 1, got 0"),
-        ({"max_per_hour": -1}, r"max_per_hour must be 0 \(no cap\)"),
+        ({"max_per_hour": -1}, "max_per_hour must be 0 ... 1048576, got -1"),
         ({"cool_down_ns": -1}, "cool_down_ns must be 0 or more, got -1"),
     ],
 )
@@ -173,8 +173,6 @@ def test_a_bad_score_leaves_the_alert_as_it_was() -> None:
     with pytest.raises(ValueError, match=r"score must be finite .*, got nan"):
         alert.push(np.array([2.0, 2.0, np.nan]), np.arange(3))
     assert not alert.active
-    with pytest.raises(
-        ValueError, match="times_ns must be contiguous int64 of the shape of scores"
-    ):
+    with pytest.raises(TypeError, match="times_ns must be int64, got float64"):
         alert.push(np.array([2.0]), np.array([1.0]))
     assert alert.push(np.array([2.0]), np.arange(1)) == []

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from vadfast_kernels import ops
+from vadfast_kernels import _native, ops
 from vadfast_kernels.frame_score import torch_impl
-from vadfast_kernels.frame_score.native import MAX_GRID_COLUMNS
 from vadfast_kernels.frame_score.op import FrameScore, _forward
 from vadfast_kernels.frame_score.reference import frame_score as reference
 
@@ -222,12 +221,11 @@ def test_options_that_cannot_be_right_are_named(
 
 
 def test_a_grid_that_the_core_has_no_room_for_is_torchs() -> None:
-    wide = torch.zeros(1, 1, 1, MAX_GRID_COLUMNS + 1, dtype=torch.uint8)
-    cells = (1, MAX_GRID_COLUMNS + 1)
+    most = _native.module().MAX_GRID_COLUMNS
+    wide = torch.zeros(1, 1, 1, most + 1, dtype=torch.uint8)
+    cells = (1, most + 1)
     assert not ops.frame_score(wide, wide, heatmap=cells).heatmap.any()
-    with pytest.raises(
-        ops.BackendError, match=f"takes grids of at most {MAX_GRID_COLUMNS} columns"
-    ):
+    with pytest.raises(ops.BackendError, match=f"takes grids of at most {most} columns"):
         ops.frame_score(wide, wide, heatmap=cells, backend="native")
 
 

@@ -42,11 +42,14 @@ typedef struct {
 
 /*
  * Resizes pictures[i] into images[i], i < n: bilinear with pixel centres at (i + 1/2) * in / out - 1/2 and borders repeated, which is
- * cv2.resize(INTER_LINEAR) after cv2.cvtColor, bit for bit: models are trained with it.
+ * cv2.resize(INTER_LINEAR) after cv2.cvtColor, bit for bit: models are trained with it. No image may overlap a picture or another image.
  */
 VAD_API vad_status vad_preprocess(const vad_picture * pictures, const vad_image * images, int32_t n);
 
-/* The same in one launch on the CUDA stream; planes and images are device memory, `pictures` and `images` themselves are on the host. */
+/*
+ * The same on the CUDA stream, 64 pictures a launch; planes and images are memory of the current device, `pictures` and `images`
+ * themselves are on the host.
+ */
 VAD_API vad_status vad_preprocess_cuda(const vad_picture * pictures, const vad_image * images, int32_t n, void * stream);
 
 /* ------------------------------------------------------------------------------------------------ frame score */
@@ -100,14 +103,17 @@ typedef struct {
 /*
  * One pass over both, float32 differences, sums in float64: the same bits however many threads and whatever the CPU. A value that is
  * not finite makes every mean that it is part of not finite, so error, psnr_db and worst of its frame, and nothing of another frame.
- * Threads take whole frames: more of them than frames are not used.
+ * Threads take whole frames: more of them than frames are not used. Results must not overlap the frames.
  */
 VAD_API vad_status vad_frame_score(const vad_frame_pair * pair, const vad_frame_scores * scores, vad_threads threads);
 
 /* Writes how many bytes of device memory vad_frame_score_cuda wants for its partial sums. */
 VAD_API vad_status vad_frame_score_scratch(const vad_frame_pair * pair, const vad_frame_scores * scores, int64_t * bytes);
 
-/* The same on the CUDA stream, the same bits each time; every pointer inside and `scratch` is device memory, `pair` and `scores` are not. */
+/*
+ * The same on the CUDA stream, the same bits each time; every pointer inside and `scratch` is memory of the current device, `pair` and
+ * `scores` are not.
+ */
 VAD_API vad_status vad_frame_score_cuda(const vad_frame_pair * pair, const vad_frame_scores * scores, void * scratch, int64_t scratch_bytes,
                                         void * stream);
 

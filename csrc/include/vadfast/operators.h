@@ -35,12 +35,13 @@ typedef struct {
     vad_images v;
 } vad_criss_cross_input;
 
-/* Returns how many floats of scratch memory a call with n_threads needs; 0 for sizes that cannot be right. */
+/* Returns how many floats of scratch memory a call with n_threads needs; 0 for sizes that cannot be right, or that no memory holds. */
 VAD_API int64_t vad_criss_cross_scratch(int32_t height, int32_t width, int32_t d, int32_t c, int32_t n_threads);
 
 /*
  * Writes y [n, height, width, c] and state [n, height, width, 2], contiguous: the largest score of each position in units of log 2,
- * and the sum of its weights below it. `scratch` is aligned to 64 bytes. The same bits however many threads.
+ * and the sum of its weights below it. `scratch` is aligned to 64 bytes. Neither overlaps the other or the input. The same bits however
+ * many threads.
  */
 VAD_API vad_status vad_criss_cross(const vad_criss_cross_input * input, float * y, float * state, float * scratch, vad_threads threads);
 

@@ -33,7 +33,7 @@ typedef struct {
     int32_t width;
     int32_t memory;        /* VAD_MEMORY_*; CUDA: of the device that is current when the ring is created */
     int64_t stride_ns;     /* from frame to frame in training; 0: every frame is kept, whatever its time */
-    int64_t tolerance_ns;  /* how much earlier than due a frame may come, 0 to stride_ns; half of it suits any camera of at least that rate */
+    int64_t tolerance_ns;  /* how much earlier than due a frame may come, 0 to stride_ns; half of it suits any camera as fast or faster */
 } vad_ring_options;
 
 typedef struct vad_ring vad_ring;

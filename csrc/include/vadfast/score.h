@@ -9,11 +9,14 @@
 extern "C" {
 #endif
 
+#define VAD_MAX_VALUE 1e300 /* larger counts as not finite, in all of this header: so a difference and a weighted sum stay finite */
+#define VAD_MAX_LENGTH 1023 /* of a window, in frames */
+#define VAD_MAX_ORDER 9     /* of a polynomial: more follows every wiggle */
+
 /* ------------------------------------------------------------------------------------------------ score chain, whole videos */
 
 /*
- * All of n values in order; `out` [n] may be `x`. Windows are 1 ... 1023 frames, polynomials of order 0 ... 9. A value that is not finite,
- * or beyond 1e300, is an argument that cannot be right; that holds for all of this header.
+ * All of n values in order; `out` [n] is `x` itself or does not overlap it. A value that is not finite is an argument that cannot be right.
  */
 
 /* (x - min) / (max - min); 0 where all are equal. */
@@ -60,11 +63,14 @@ typedef struct {
 
 typedef struct vad_chain vad_chain;
 
-/* Before `length` values came, a step uses those that did (a polynomial of a lower order where they are too few). */
+/*
+ * Before `length` values came, a step uses those that did (a polynomial of a lower order where they are too few). A result of a step
+ * beyond VAD_MAX_VALUE is cut to it.
+ */
 VAD_API vad_status vad_chain_create(int32_t n_components, const vad_branch * branches, int32_t n_branches, vad_chain ** chain);
 VAD_API void       vad_chain_free(vad_chain * chain);
 
-/* Writes the scores [n] of n successive frames' components [n, n_components], high = abnormal. */
+/* Writes the scores [n] of n successive frames' components [n, n_components], high = abnormal. The two must not overlap. */
 VAD_API vad_status vad_chain_push(vad_chain * chain, const double * components, int64_t n, double * scores);
 VAD_API vad_status vad_chain_reset(vad_chain * chain);
 
@@ -107,7 +113,10 @@ VAD_API vad_status vad_calibrator_quantile(const vad_calibrator * calibrator, do
  */
 VAD_API vad_status vad_calibrator_tail(const vad_calibrator * calibrator, double score, double * probability);
 
-/* Writes the score that one in 1 / `probability` scores of normal video exceeds: for n false alarms a day, n / (86400 x frames a second). */
+/*
+ * Writes the score that one in 1 / `probability` scores of normal video exceeds: for n false alarms a day, n / (86400 x frames a
+ * second).
+ */
 VAD_API vad_status vad_calibrator_threshold(const vad_calibrator * calibrator, double probability, double * score);
 
 /* The state as bytes, the same on every machine. `size` is the room at `bytes`, and becomes what is needed; bytes NULL: only that. */

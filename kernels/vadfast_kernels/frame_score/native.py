@@ -8,8 +8,6 @@ from typing import Any, NamedTuple
 
 from vadfast_kernels import _native
 
-MAX_GRID_COLUMNS = 4096  # VAD_MAX_GRID_COLUMNS of csrc/include/vadfast/frame.h
-
 
 class Scores(NamedTuple):
     """NumPy's results on the host, the caller's arrays otherwise; None is what was not asked for. Shapes are those of ``op.py``."""
@@ -47,14 +45,14 @@ def frame_score(
         patches: rows and columns of the grid of ``worst``; None: no ``worst``.
         heatmap: rows and columns of the heat map; None: none.
         out: arrays for the results that are wanted, and no others are made: float64, ``heatmap`` float32, contiguous. CUDA needs it.
-        n_threads: on the CPU; whole frames each. The bits do not depend on it.
+        n_threads: on the CPU, 256 at most; whole frames each. The bits do not depend on it.
         run: the address of a function that lends threads (``vad_run`` in csrc/include/vadfast/threads.h); 0: new ones.
-        scratch: on CUDA an array there of at least ``scratch_bytes``.
+        scratch: on CUDA a contiguous array there of at least ``scratch_bytes``, of any dtype.
         stream: on CUDA the address of the stream; the call does not wait for it.
 
     Raises:
         TypeError: a dtype that is not listed above, or something that is no array.
-        ValueError: shapes, strides, ranges or grids that cannot be right.
+        ValueError: shapes, strides, ranges or grids that cannot be right; arrays on several devices; a result that is read-only.
         RuntimeError: CUDA refuses, or this build has none (BackendError: there is no compiled module at all).
 
     >>> import numpy as np
@@ -83,12 +81,11 @@ def scratch_bytes(
     predicted: Any,
     truth: Any,
     *,
-    weight: Any = None,
     patches: tuple[int, int] | None = None,
     heatmap: tuple[int, int] | None = None,
 ) -> int:
     """Returns the size of the scratch that ``frame_score`` wants on CUDA; raises what it raises."""
     size: int = _native.module().frame_score_scratch(
-        predicted, truth, weight=weight, patches=patches, heatmap=heatmap
+        predicted, truth, patches=patches, heatmap=heatmap
     )
     return size

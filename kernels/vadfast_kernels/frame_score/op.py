@@ -67,7 +67,6 @@ from torch import Tensor
 from vadfast_kernels import _native
 from vadfast_kernels._dtypes import FLOATS
 from vadfast_kernels._op import Backend, Operator
-from vadfast_kernels.frame_score import native
 
 _NAME = "frame_score"
 _DTYPES = (torch.uint8, *FLOATS)
@@ -173,8 +172,8 @@ def _native_refusal(
             return "computes from uint8, float16, bfloat16 and float32, got torch.float64"
     if (reason := _native.refusal_on(predicted.device.type)) is not None:
         return reason
-    if columns > native.MAX_GRID_COLUMNS:
-        return f"takes grids of at most {native.MAX_GRID_COLUMNS} columns, got {columns}"
+    if columns > (most := _native.module().MAX_GRID_COLUMNS):
+        return f"takes grids of at most {most} columns, got {columns}"
     return None
 
 

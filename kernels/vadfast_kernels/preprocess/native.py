@@ -27,11 +27,12 @@ Shapes (uint8; a row may begin anywhere, within a row there are no gaps)
 Numbers
     arithmetic  integers; the same bits on every CPU and on CUDA. A picture that has the size already is converted exactly.
     memory      nothing beyond the results: the CPU works on the stack, CUDA in registers.
-    work        only samples that have a weight are read: a picture that shrinks fourfold is converted at a quarter of its columns.
+    work        only the 2 x 2 samples of each output pixel are converted: of a picture that shrinks fourfold, a quarter.
     threads     one; the GIL is released, so cameras may have threads of their own. CUDA takes 64 pictures a launch.
 
 Raises:
-    ValueError    shapes, sizes, strides or crops that cannot be right; an odd size or crop of nv12 and i420; a read-only ``out``.
+    ValueError    shapes, sizes, strides or crops that cannot be right; an odd size or crop of nv12 and i420; a read-only ``out``; pictures
+                  and results on several devices.
     TypeError     something that is not uint8, or no array.
     RuntimeError  CUDA refuses, or this build has none.
     BackendError  there is no compiled module.

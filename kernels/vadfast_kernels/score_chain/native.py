@@ -23,7 +23,8 @@ Shapes
 Numbers
     arithmetic  float64, the same bits on every machine, for one frame at a time and for a million at once. Only the gain of the
                 exponential mean is made by the C library, as Python makes it.
-    limits      windows 1 ... 1023 frames, polynomials of order 0 ... 9; a value beyond 1e300 counts as not finite.
+    limits      windows 1 ... 1023 frames, polynomials of order 0 ... 9; a value beyond 1e300 counts as not finite, and a result of a
+                step of a chain beyond that is cut to it.
     memory      nothing beyond the results; a chain keeps its windows.
     threads     one; the GIL is released, so cameras may have threads of their own.
 
@@ -135,17 +136,19 @@ class Branch:
 
 
 def _record(step: Step) -> tuple[int, int, int, float, float]:
+    """The fields of vad_step in csrc/include/vadfast/score.h: kind, length, order, a, b."""
+    core = _native.module()
     match step:
         case RobustZ(median, scale):
-            return 0, 0, 0, median, scale
+            return core.STEP_ROBUST_Z, 0, 0, median, scale
         case ExponentialMean(half_life):
-            return 1, 0, 0, half_life, 0.0
+            return core.STEP_EXPONENTIAL_MEAN, 0, 0, half_life, 0.0
         case Savgol(length, order):
-            return 2, length, order, 0.0, 0.0
+            return core.STEP_SAVGOL, length, order, 0.0, 0.0
         case Median(length):
-            return 3, length, 0, 0.0, 0.0
+            return core.STEP_MEDIAN, length, 0, 0.0, 0.0
         case Gaussian(n_taps, sigma):
-            return 4, n_taps, 0, sigma, 0.0
+            return core.STEP_GAUSSIAN, n_taps, 0, sigma, 0.0
 
 
 class Chain:

@@ -67,15 +67,20 @@ def _run(step: Step) -> Callable[[float], float]:
     """The step as a function of the newest value that remembers those before."""
     match step:
         case RobustZ(median, scale):
-            return lambda x: (x - median) / scale
+            return lambda x: _cut_off((x - median) / scale)
         case ExponentialMean(half_life):
             return _exponential_mean(half_life)
         case Savgol(length, order):
-            return _windowed(length, lambda x: newest_of_fit(x, order))
+            return _windowed(length, lambda x: _cut_off(newest_of_fit(x, order)))
         case Median(length):
             return _windowed(length, lambda x: float(np.median(x)))
         case Gaussian(n_taps, sigma):
             return _windowed(n_taps // 2 + 1, lambda x: _newer_half(x, sigma))
+
+
+def _cut_off(y: float) -> float:
+    """What comes out of a step is at most 1e300, so that no later one overflows."""
+    return min(max(y, -1e300), 1e300)
 
 
 def _windowed(length: int, read: Callable[[Sequence[float]], float]) -> Callable[[float], float]:
@@ -123,14 +128,14 @@ def middle(x: Array) -> tuple[float, float]:
 def tail_fit(
     x: Array, tail_quantile: float, max_excesses: int
 ) -> tuple[float, float, float, float]:
-    """Threshold, share above it, shape and scale of the tail of ``x``, by probability-weighted moments."""
+    """Threshold, share above it, shape (0.5 at most) and scale of the tail of ``x``, by probability-weighted moments."""
     n = min(math.floor((1 - tail_quantile) * len(x)), max_excesses)
     ordered = np.sort(x)
     threshold = ordered[-n - 1]
     excesses = ordered[-n:] - threshold
     mean = excesses.mean()
     weighted = (excesses * (n - 1 - np.arange(n)) / (n - 1)).mean()
-    shape = 2 - mean / (mean - 2 * weighted)
+    shape = min(2 - mean / (mean - 2 * weighted), 0.5)
     return threshold, n / len(x), shape, mean * (1 - shape)
 
 

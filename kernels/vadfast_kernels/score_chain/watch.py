@@ -11,8 +11,9 @@ Numbers
     threads     one; the GIL is released while arrays are pushed.
 
 Raises:
-    ValueError    options, rules or scores that cannot be right; a question before there is an answer; bytes that were not saved here.
-    TypeError     something that is not float64 (int64), or no array.
+    ValueError    options, rules or scores that cannot be right; times that are not as many as scores; a question before there is an
+                  answer; bytes that were not saved here.
+    TypeError     scores that are not float64, times that are not int64, or something that is no array.
     BackendError  there is no compiled module.
 
     Where it raises, no state has changed.
@@ -46,7 +47,7 @@ class Calibrator:
 
         quantiles  a t-digest of 1,000 steps: a share q is off by less than 2 pi / 1000 sqrt(q (1 - q)) + 1 / n
         tail       P(score > u + z) = share (1 + shape z / scale)^(-1 / shape): a generalised Pareto distribution fitted to the excesses
-                   over ``tail_quantile`` by probability-weighted moments, for shapes up to 0.5
+                   over ``tail_quantile`` by probability-weighted moments; the shape is 0.5 at most
         middle     median and scale, which follow slow changes while it watches; quantiles and tail move and stretch with them
 
     Source: Dunning and Ertl, "Computing extremely accurate quantiles using t-digests", 2019; Hosking and Wallis, "Parameter and quantile
@@ -114,8 +115,6 @@ class Calibrator:
 
 # ------------------------------------------------------------------------------------------------ events
 
-_KINDS: dict[int, Literal["start", "end"]] = {1: "start", 2: "end"}
-
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -169,9 +168,14 @@ class Alert:
     def push(self, scores: Array, times_ns: npt.NDArray[np.int64]) -> list[Event]:
         """Takes the next ``scores`` [n] and returns the events among them."""
         found = self._alert.push(scores, times_ns)
-        return [Event(_KINDS[kind], i, n, peak) for i, kind, n, peak in found]
+        return [Event(_word(kind), i, n, peak) for i, kind, n, peak in found]
 
     def finish(self) -> Event | None:
         """Ends a running event (the film is over) and returns its end."""
         found = self._alert.finish()
-        return None if found is None else Event(_KINDS[found[0]], -1, found[1], found[2])
+        return None if found is None else Event(_word(found[0]), -1, found[1], found[2])
+
+
+def _word(kind: int) -> Literal["start", "end"]:
+    """VAD_EVENT_* of csrc/include/vadfast/score.h in words."""
+    return "start" if kind == _native.module().EVENT_START else "end"
