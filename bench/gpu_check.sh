@@ -100,8 +100,11 @@ stage operators 140 "$PYTHON" -m bench run operators "${quick[@]}" "${fp32[@]}" 
 if [ "$DRY_RUN" = 1 ]; then
     skip sanitizer "it checks a GPU's memory"
 elif command -v compute-sanitizer >/dev/null; then
-    stage sanitizer 40 compute-sanitizer --tool memcheck --error-exitcode 1 \
-        "$PYTHON" -m pytest -q -p no:cacheprovider -m gpu tests/gpu tests/native -k "sanitizer or more_cameras or windows_on_cuda"
+    # Memory that is not theirs, threads that do not wait for each other's shared memory, memory that nobody wrote.
+    stage sanitizer 100 bash -c 'for tool in memcheck racecheck initcheck; do
+        echo "$tool:"
+        compute-sanitizer --tool "$tool" --error-exitcode 1 "$0" -m pytest -q -p no:cacheprovider -m gpu tests/gpu tests/native -k "$1" || exit 1
+    done' "$PYTHON" "sanitizer or more_cameras or windows_on_cuda"
 else
     skip sanitizer "compute-sanitizer is not installed"
 fi
