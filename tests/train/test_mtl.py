@@ -35,6 +35,13 @@ from vadfast.train.mtl import MTLTraining, open_training
 SMALL = ["--method", "mtl", "--image-size", 64, "--width", 4, "--batch", 2]
 
 
+@pytest.fixture(autouse=True)
+def _shallow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One block a layer instead of ResNet-34's 3, 4, 6 and 3: the exporter's time grows with them, and nothing else here does."""
+    monkeypatch.setattr("vadfast.models.resnet34_unet._BLOCKS", (1, 1, 1, 1))
+    monkeypatch.setattr(training_of_mtl, "N_MEASURED", 8)
+
+
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A red block walks over a textured place; in the test film a blue one runs."""
@@ -78,7 +85,7 @@ def _open(scene: Path, **options: object) -> MTLTraining:
 def test_a_resumed_run_has_the_bits_of_one_that_was_not_stopped(
     scene: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = ["--data", scene, *SMALL, "--steps", 6, "--seed", 3]
+    options = ["--data", scene, *SMALL, "--steps", 4, "--seed", 3]
     assert _train("--out", tmp_path / "whole", *options) == 0
     original, calls = MTLTraining.step, []
 
