@@ -69,7 +69,8 @@ public:
             std::tie(p.crop_x, p.crop_y, p.crop_width, p.crop_height) = *crop;
             if (p.crop_width < 1 || p.crop_height < 1) {  // four zeros would mean everything to the core
                 throw py::value_error("preprocess: crops" + index_ +
-                                      " must be (x, y, width, height) of at least 1 x 1, or None for everything, got " + std::to_string(p.crop_width) + " x " + std::to_string(p.crop_height));
+                                      " must be (x, y, width, height) of at least 1 x 1, or None for everything, got " +
+                                      std::to_string(p.crop_width) + " x " + std::to_string(p.crop_height));
             }
         }
         if (py::isinstance<py::tuple>(picture)) {
