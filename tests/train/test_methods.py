@@ -124,6 +124,16 @@ def test_centres_come_from_the_codes(film: Path, tmp_path: Path) -> None:
     assert random.shape == (4, 32)
 
 
+def test_std_without_variance_attention_and_centres_trains(film: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    options = [*SMALL["std"][:6], "--ablation", "both", "--steps", 3, "--batch", 1]
+    assert _train("--out", out, "--data", film, *options) == 0
+    names = load_file(out / "model.safetensors").keys()
+    assert not [n for n in names if "centres" in n or "embedding" in n]
+    assert "cluster=" not in (out / "log.csv").read_text()
+    load_run(out)
+
+
 def test_fewer_codes_than_clusters_is_said(film: Path) -> None:
     from vadfast.data.datasets import load_dataset
 

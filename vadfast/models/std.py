@@ -21,7 +21,7 @@ Where paper and released code differ, and what is done here:
 from typing import Literal, NamedTuple
 
 import torch
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -53,8 +53,8 @@ class STDConfig(Config):
 
     image_size: PositiveInt = Field(default=256, multiple_of=8 * _CELLS)
     neck: PositiveInt = Field(default=32, multiple_of=2)
-    variance: Literal["code", "paper"] = "code"
-    n_clusters: PositiveInt = 32
+    variance: Literal["code", "paper", "none"] = "code"
+    n_clusters: NonNegativeInt = 32  # 0: the error is not weighed
     sharpness: PositiveFloat = 25.0  # alpha of eq. 10
     gradient_weight: NonNegativeFloat = 0.01
     cluster_weight: NonNegativeFloat = 0.1
@@ -64,6 +64,9 @@ class STDConfig(Config):
 
 # Rows of the paper's tables, as options.
 ABLATIONS: dict[str, dict[str, object]] = {
+    "both": {"variance": "none", "n_clusters": 0},
+    "both+va": {"n_clusters": 0},
+    "both+k-means": {"variance": "none"},
     "variance-paper": {"variance": "paper"},
     **{f"clusters-{n}": {"n_clusters": n} for n in (4, 8, 16, 32, 64)},
 }
@@ -90,15 +93,22 @@ class Network(nn.Module):
         super().__init__()
         self.appearance, self.motion = Appearance(config), Motion(config)
         # k-means of the codes gives the centres their values; until then they are random.
-        self.clusters = ClusterDistance(
-            16 * config.neck, n_clusters=config.n_clusters, sharpness=config.sharpness
+        self.clusters = (
+            ClusterDistance(
+                16 * config.neck, n_clusters=config.n_clusters, sharpness=config.sharpness
+            )
+            if config.n_clusters
+            else None
         )
 
     def forward(self, frames: Tensor) -> Dissociation:
         """Returns what the streams make of the frames."""
         first, z_a = self.appearance(frames[:, :3])
         difference, z_m = self.motion(frames)
-        return Dissociation(first, difference, self.clusters(_joined(z_a, z_m)))
+        codes = _joined(z_a, z_m)
+        if self.clusters is None:
+            return Dissociation(first, difference, torch.ones_like(codes[:, 0]))
+        return Dissociation(first, difference, self.clusters(codes))
 
     def codes(self, frames: Tensor) -> Tensor:
         """Returns what is clustered [B, 16 neck, H/8, W/8], of length 1 at each position."""
@@ -143,11 +153,7 @@ class Motion(nn.Module):
         self.encoder = nn.ModuleList(
             nn.Sequential(
                 _down(c * 2**level, c * 2 ** (level + 1)),
-                VarianceAttention(
-                    c * 2 ** (level + 1),
-                    cell=config.image_size // 2 ** (level + 1) // _CELLS,
-                    variant=config.variance,
-                ),
+                _attention(config, level),
             )
             for level in range(3)
         )
@@ -171,6 +177,15 @@ class Motion(nn.Module):
             features.append(x)
         f1, f2, f3 = features
         return F.normalize(self.code(f3), p=1, dim=1), f1, f2
+
+
+def _attention(config: STDConfig, level: int) -> nn.Module:
+    """Of the motion stream's features behind its downward block ``level``."""
+    if config.variance == "none":
+        return nn.Identity()
+    factor = 2 ** (level + 1)
+    cell = config.image_size // factor // _CELLS
+    return VarianceAttention(config.neck * factor, cell=cell, variant=config.variance)
 
 
 class _Residual(nn.Module):

@@ -11,6 +11,7 @@ from vadfast.data.clips import Batch
 from vadfast.data.datasets import Dataset
 from vadfast.errors import TrainingError
 from vadfast.fusion.fuse import fuse
+from vadfast.layers import ClusterDistance
 from vadfast.models import std
 from vadfast.train.clips import Clips, open_clips
 from vadfast.train.config import RunConfig
@@ -43,23 +44,26 @@ class STDTraining:
         streams = [*network.appearance.parameters(), *network.motion.parameters()]
         coded = [network.appearance.code[0], network.motion.code]
         self._optimizer = torch.optim.Adam(streams, lr=config.learning_rate)
-        self._c_optimizer = torch.optim.Adam(
-            [network.clusters.centres, *(p for c in coded for p in c.parameters())],
-            lr=config.learning_rate,
-        )
-        self._clustered_from = round(config.steps * self._options.autoencoder_share)
+        in_turn = [p for c in coded for p in c.parameters()]
+        # Without centres k-means never comes, and streams alone are trained.
+        self._clustered_from = config.steps
+        if network.clusters is not None:
+            in_turn.append(network.clusters.centres)
+            self._clustered_from = round(config.steps * self._options.autoencoder_share)
+        self._c_optimizer = torch.optim.Adam(in_turn, lr=config.learning_rate)
 
     def step(self, batch: Batch, number: int) -> dict[str, Tensor]:
         """Trains on clips; before the first step with clusters, k-means gives the centres their values."""
-        if number == self._clustered_from:
-            self._find_centres(number)
-        clustered = number >= self._clustered_from
+        clusters = self.network.clusters
+        clustered = clusters is not None and number >= self._clustered_from
+        if clusters is not None and number == self._clustered_from:
+            self._find_centres(clusters, number)
         clip = std.normalise(torch.from_numpy(batch.frames).to(self._device))  # [B, T, 3, H, W]
         frames = clip[:, :-1].flatten(1, 2)
         rate = self.config.learning_rate * (1 - number / self.config.steps)
         losses = self._streams_turn(frames, clip, rate, clustered=clustered)
-        if clustered:
-            losses["cluster"] = self._centres_turn(frames, rate)
+        if clusters is not None and clustered:
+            losses["cluster"] = self._centres_turn(clusters, frames, rate)
         return {name: loss.detach() for name, loss in losses.items()}
 
     def state(self) -> dict[str, Any]:
@@ -99,9 +103,9 @@ class STDTraining:
         self._optimizer.step()
         return {"appearance": appearance, "motion": content, "gradient": gradient}
 
-    def _centres_turn(self, frames: Tensor, rate: float) -> Tensor:
+    def _centres_turn(self, clusters: ClusterDistance, frames: Tensor, rate: float) -> Tensor:
         with self._autocast():
-            distance = self.network.clusters(self.network.codes(frames))
+            distance = clusters(self.network.codes(frames))
         loss = self._cluster_loss(distance)
         self._c_optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -118,7 +122,7 @@ class STDTraining:
         )
 
     @torch.no_grad()
-    def _find_centres(self, number: int) -> None:
+    def _find_centres(self, clusters: ClusterDistance, number: int) -> None:
         """k-means++ over codes of training clips; a function of the seed and the weights."""
         from sklearn.cluster import MiniBatchKMeans
 
@@ -131,7 +135,7 @@ class STDTraining:
             )
         found = MiniBatchKMeans(wanted, random_state=self.config.seed, n_init=3, batch_size=4096)
         centres = found.fit(codes).cluster_centers_
-        self.network.clusters.centres.copy_(torch.from_numpy(centres).to(self._device))
+        clusters.centres.copy_(torch.from_numpy(centres).to(self._device))
 
     def _codes(self, number: int) -> np.ndarray:
         """Codes [n, 16 neck] of at most KMEANS_POINTS positions, as many of each batch."""
