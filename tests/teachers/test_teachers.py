@@ -62,6 +62,17 @@ def test_background_subtraction_finds_what_moves_and_nothing_in_the_first_frame(
     assert found[~truth].mean() < 0.05
 
 
+def test_who_is_darker_than_the_ground_is_no_shadow_in_grey_video() -> None:
+    rng, teacher = np.random.default_rng(0), open_teacher(Mog2(), FILM)
+    for t in range(8):
+        grey = np.repeat(rng.integers(116, 124, (SIZE, SIZE, 1), dtype=np.uint8), 3, axis=2)
+        if t == 7:
+            grey[20:40, 20:32] = grey[20:40, 20:32] * 0.7
+        found = teacher(grey, t)
+    assert (found[20:40, 20:32] == 1).mean() > 0.95
+    assert found.sum() < 1.1 * 20 * 12
+
+
 def test_the_ground_plane_is_far_above_and_near_below() -> None:
     depth = open_teacher(GroundPlane(), FILM)(np.zeros((5, 3, 3), np.uint8), 7)
     np.testing.assert_array_equal(depth, np.repeat([[1], [0.75], [0.5], [0.25], [0]], 3, axis=1))
