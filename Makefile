@@ -29,8 +29,9 @@ lint: setup
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
+# A worker a core; threads of several workers that spin for work would keep each other from it.
 test: lint
-	$(RUN) -m pytest -q
+	OMP_WAIT_POLICY=PASSIVE $(RUN) -m pytest -q -n auto --dist worksteal
 
 clean:
 	rm -rf $(VENV) $(OUT) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
