@@ -75,7 +75,9 @@ class Run:
     frames: npt.NDArray[np.uint8]  # [n + T - 1, H, W, 3]
     labels: npt.NDArray[np.uint8] | None  # [n]
     n_frames: int  # T
-    taught: npt.NDArray[np.uint8] | None = None  # [n, K, H, W, 3], the teachers' pictures of each window
+    taught: npt.NDArray[np.uint8] | None = (
+        None  # [n, K, H, W, 3], the teachers' pictures of each window
+    )
 
     def __len__(self) -> int:
         """How many windows the run has."""

@@ -87,7 +87,11 @@ def load_run(run: Path) -> TrainedModel:
     if hasattr(module, "meaning"):  # a method whose options decide what it returns
         components, paper_chain, causal_chain = module.meaning(config.options)
     else:
-        components, paper_chain, causal_chain = module.COMPONENTS, module.PAPER_CHAIN, module.CAUSAL_CHAIN
+        components, paper_chain, causal_chain = (
+            module.COMPONENTS,
+            module.PAPER_CHAIN,
+            module.CAUSAL_CHAIN,
+        )
     return TrainedModel(
         method=config.method,
         network=stored.network,

@@ -107,7 +107,9 @@ def score_source(
 
 @dataclass(slots=True)
 class _Batch:
-    frames: npt.NDArray[np.uint8]  # [batch, T + K, H, W, 3]: camera frames, then what K teachers' pictures show
+    frames: npt.NDArray[
+        np.uint8
+    ]  # [batch, T + K, H, W, 3]: camera frames, then what K teachers' pictures show
     # Frame, time_s of each filled window.
     stamps: list[tuple[int, float]] = field(default_factory=list)
 

@@ -216,7 +216,11 @@ class _Film:
             f"({self.n_frames / seconds:.1f} frames/s), "
             f"highest score {self.peak:.2f} at frame {self.peak_frame}, "
             f"{self.n_events} event{'' if self.n_events == 1 else 's'}"
-            + (f"; teachers took {taught} ms a frame of it" if (taught := self.teachers.words) else "")
+            + (
+                f"; teachers took {taught} ms a frame of it"
+                if (taught := self.teachers.words)
+                else ""
+            )
         )
 
 
