@@ -1,5 +1,7 @@
 # Writes the commit that SOURCE is a checkout of, and whether SOURCE differs from it, as a header at TO; one that says so is not touched.
 
+cmake_minimum_required(VERSION 3.25)  # a script of its own: it has no policies else
+
 set(COMMIT [[\"commit\": null, \"dirty\": null]])
 find_program(GIT git)
 cmake_path(GET SOURCE PARENT_PATH ROOT)

@@ -46,8 +46,8 @@ vad_status check_values(const char * function, const double * x, int64_t n, cons
 
 vad_status check_odd(const char * function, const char * name, int32_t length) {
     if (length < 1 || length > vad::MAX_LENGTH || length % 2 == 0) {
-        return vad::fail(VAD_E_ARGUMENT, "%s: %s must be odd and 1 ... %d, got %d; pass the next odd number", function, name,
-                         vad::MAX_LENGTH, length);
+        return vad::fail(VAD_E_ARGUMENT, "%s: %s must be odd and 1 ... %d, got %d; pass %d", function, name, vad::MAX_LENGTH, length,
+                         length < 1 ? 1 : length > vad::MAX_LENGTH ? vad::MAX_LENGTH : length + 1);
     }
     return VAD_OK;
 }

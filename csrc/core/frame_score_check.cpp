@@ -5,6 +5,7 @@
 
 #include "error.h"
 #include "frame_score.h"
+#include "overlap.h"
 
 namespace {
 
@@ -61,6 +62,54 @@ vad_status check_grid(const char * function, const char * name, const vad_frame_
     return VAD_OK;
 }
 
+struct Named {
+    const char * name;
+    vad::Bytes   bytes;
+};
+
+// From the first to the last value, whatever their order in memory; of frames that `fits` has passed.
+vad::Bytes bytes_of(const vad_frame_pair & pair, const vad_frames & frames) {
+    const int64_t size[4] = {pair.n, pair.channels, pair.height, pair.width};
+    vad::Bytes    bytes   = vad::bytes_at(frames.data, pair.n == 0 ? 0 : BYTES[frames.dtype]);
+    for (int i = 0; i < 4 && pair.n > 0; i++) {
+        const int64_t extent = frames.stride[i] * (size[i] - 1) * BYTES[frames.dtype];
+        (extent < 0 ? bytes.first : bytes.end) += uintptr_t(extent);
+    }
+    return bytes;
+}
+
+// Of a pair and grids that were checked.
+vad_status check_apart(const char * function, const vad_frame_pair & p, const vad_frame_scores & scores) {
+    const auto room = [&](const void * first, int64_t values, int64_t bytes) {
+        return vad::bytes_at(first, first == nullptr ? 0 : p.n * values * bytes);
+    };
+    const Named inputs[] = {{"predicted", bytes_of(p, p.predicted)},
+                            {"truth", bytes_of(p, p.truth)},
+                            {"weight", room(p.weight, int64_t(p.weight_rows) * p.weight_columns, sizeof *p.weight)}};
+    const Named results[] = {{"scores.error", room(scores.error, 1, sizeof *scores.error)},
+                             {"scores.psnr_db", room(scores.psnr_db, 1, sizeof *scores.psnr_db)},
+                             {"scores.channel", room(scores.channel, p.channels, sizeof *scores.channel)},
+                             {"scores.worst", room(scores.worst, 1, sizeof *scores.worst)},
+                             {"scores.heatmap", room(scores.heatmap, int64_t(p.heatmap_rows) * p.heatmap_columns, sizeof *scores.heatmap)}};
+    const auto refuse = [&](const Named & result, const Named & other) {
+        return vad::fail(VAD_E_ARGUMENT, "%s: %s must not overlap %s, got them at %p and %p; pass other memory", function, result.name,
+                         other.name, reinterpret_cast<void *>(result.bytes.first), reinterpret_cast<void *>(other.bytes.first));
+    };
+    for (const Named & result : results) {
+        for (const Named & input : inputs) {
+            if (vad::overlap(result.bytes, input.bytes)) {
+                return refuse(result, input);
+            }
+        }
+        for (const Named * other = results; other < &result; other++) {
+            if (vad::overlap(result.bytes, other->bytes)) {
+                return refuse(result, *other);
+            }
+        }
+    }
+    return VAD_OK;
+}
+
 // So that the bytes of no output, and of the scratch, overflow: 8 n H (C + 2 W) at most.
 bool countable(const vad_frame_pair & pair) {
     int64_t values;
@@ -83,18 +132,17 @@ vad::Side side_of(const vad_frames & frames) {
     return side;
 }
 
-}  // namespace
-
-vad_status vad::check_frame_score(const char * function, const vad_frame_pair * pair, const vad_frame_scores * scores) {
+// All but where the results go.
+vad_status check_sizes(const char * function, const vad_frame_pair * pair, const vad_frame_scores * scores) {
     if (pair == nullptr || scores == nullptr) {
-        return missing(function, pair == nullptr ? "pair" : "scores");
+        return vad::missing(function, pair == nullptr ? "pair" : "scores");
     }
     const vad_frame_pair & p = *pair;
     if (p.n < 0 || p.channels < 1 || p.height < 1 || p.width < 1 || !countable(p)) {
-        return fail(VAD_E_ARGUMENT,
-                    "%s: n must be at least 0, channels, height and width at least 1, and all values fewer than 2^58, got %d, %d, %d and "
-                    "%d",
-                    function, p.n, p.channels, p.height, p.width);
+        return vad::fail(VAD_E_ARGUMENT,
+                         "%s: n must be at least 0, channels, height and width at least 1, and all values fewer than 2^58, got %d, %d, %d "
+                         "and %d",
+                         function, p.n, p.channels, p.height, p.width);
     }
     vad_status status = check_frames(function, "predicted", p, p.predicted);
     if (status == VAD_OK) {
@@ -110,6 +158,13 @@ vad_status vad::check_frame_score(const char * function, const vad_frame_pair * 
         status = check_grid(function, "heatmap", p, p.heatmap_rows, p.heatmap_columns, VAD_MAX_GRID_COLUMNS);
     }
     return status;
+}
+
+}  // namespace
+
+vad_status vad::check_frame_score(const char * function, const vad_frame_pair * pair, const vad_frame_scores * scores) {
+    const vad_status status = check_sizes(function, pair, scores);
+    return status == VAD_OK ? check_apart(function, *pair, *scores) : status;
 }
 
 vad::Comparison vad::comparison_of(const vad_frame_pair & p, const vad_frame_scores & scores) {
@@ -134,7 +189,7 @@ vad::Comparison vad::comparison_of(const vad_frame_pair & p, const vad_frame_sco
 }
 
 vad_status vad_frame_score_scratch(const vad_frame_pair * pair, const vad_frame_scores * scores, int64_t * bytes) {
-    if (vad_status status = vad::check_frame_score(__func__, pair, scores); status != VAD_OK) {
+    if (vad_status status = check_sizes(__func__, pair, scores); status != VAD_OK) {
         return status;
     }
     if (bytes == nullptr) {

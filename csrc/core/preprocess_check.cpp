@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "error.h"
+#include "overlap.h"
 #include "preprocess.h"
 
 namespace {
@@ -99,6 +100,34 @@ vad_status check_image(Place at, const vad_image & image) {
     return VAD_OK;
 }
 
+vad::Rows rows_of(const vad_image & image) {
+    return {image.data, image.pitch, 3 * int64_t(image.width), image.height};
+}
+
+vad::Rows rows_of(const vad_picture & p, int32_t plane) {
+    return {p.plane[plane], p.pitch[plane], bytes_of_row(p, plane), plane == 0 ? p.height : p.height / 2};
+}
+
+// Of pictures and images that were checked one by one: no image lies in a picture of the call, or in another image.
+vad_status check_apart(const char * function, const vad_picture * pictures, const vad_image * images, int32_t n) {
+    for (int32_t i = 0; i < n; i++) {
+        const vad::Rows image = rows_of(images[i]);
+        for (int32_t j = 0; j < n; j++) {
+            for (int32_t plane = 0; plane < vad::n_planes(pictures[j].format); plane++) {
+                if (vad::overlap(image, rows_of(pictures[j], plane))) {
+                    return vad::fail(VAD_E_ARGUMENT, "%s: images[%d] must not overlap pictures[%d], got it at %p, in its plane %d; pass other memory",
+                                     function, i, j, static_cast<const void *>(image.first), plane);
+                }
+            }
+            if (j < i && vad::overlap(image, rows_of(images[j]))) {
+                return vad::fail(VAD_E_ARGUMENT, "%s: images[%d] must not overlap images[%d], got them at %p and %p; pass other memory", function,
+                                 i, j, static_cast<const void *>(image.first), static_cast<const void *>(images[j].data));
+            }
+        }
+    }
+    return VAD_OK;
+}
+
 }  // namespace
 
 vad_status vad::check_preprocess(const char * function, const vad_picture * pictures, const vad_image * images, int32_t n) {
@@ -116,7 +145,7 @@ vad_status vad::check_preprocess(const char * function, const vad_picture * pict
             return status;
         }
     }
-    return VAD_OK;
+    return check_apart(function, pictures, images, n);
 }
 
 int32_t vad::n_planes(int32_t format) {

@@ -7,6 +7,8 @@
 
 #include <vadfast/score.h>
 
+#include "overlap.h"
+
 namespace vad {
 
 constexpr double  MAX_VALUE  = VAD_MAX_VALUE;
@@ -23,8 +25,7 @@ int64_t first_not_finite(const double * x, int64_t n);
 
 // Whether n_x and n_y values lie in the same memory.
 inline bool overlap(const double * x, int64_t n_x, const double * y, int64_t n_y) {
-    const auto from = reinterpret_cast<uintptr_t>(x), to = reinterpret_cast<uintptr_t>(y);
-    return from < to ? (to - from) / sizeof *x < uintptr_t(n_x) : (from - to) / sizeof *y < uintptr_t(n_y);
+    return overlap(bytes_at(x, n_x * int64_t(sizeof *x)), bytes_at(y, n_y * int64_t(sizeof *y)));
 }
 
 // Writes weights [length] exp(-(i / sigma)^2 / 2) for i = 0 ... length - 1.

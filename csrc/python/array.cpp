@@ -101,12 +101,21 @@ bool is_on_cuda(py::handle x) {
 }
 
 // DLPack's numbers of streams: 1 is the default one, whose address is 0; -1: do not wait.
-py::object capsule_of(py::handle x, intptr_t stream) {
-    return is_on_cuda(x) ? x.attr("__dlpack__")(py::arg("stream") = stream == 0 ? 1 : stream) : x.attr("__dlpack__")();
+py::object capsule_of(py::handle x, const std::string & name, intptr_t stream) {
+    try {
+        return is_on_cuda(x) ? x.attr("__dlpack__")(py::arg("stream") = stream == 0 ? 1 : stream) : x.attr("__dlpack__")();
+    } catch (py::error_already_set & error) {
+        if (!error.matches(PyExc_BufferError)) {
+            throw;
+        }
+        const std::string kind = py::str(py::type::handle_of(x).attr("__name__"));
+        throw py::value_error(name + " must be an array whose memory can be shared, got a " + kind + " that refuses (" +
+                              std::string(py::str(error.value())) + "); torch's with a gradient: pass x.detach()");
+    }
 }
 
-vad::Array from_dlpack(py::handle x, intptr_t stream) {
-    py::object capsule = capsule_of(x, stream);
+vad::Array from_dlpack(py::handle x, const std::string & name, intptr_t stream) {
+    py::object capsule = capsule_of(x, name, stream);
     auto *     managed = static_cast<DLManagedTensor *>(PyCapsule_GetPointer(capsule.ptr(), "dltensor"));
     if (managed == nullptr) {
         throw py::error_already_set();
@@ -148,7 +157,7 @@ vad::Array vad::array_of(py::handle x, const std::string & name, intptr_t stream
         return from_numpy(py::reinterpret_borrow<py::array>(x));
     }
     if (py::hasattr(x, "__dlpack__")) {
-        return from_dlpack(x, stream);
+        return from_dlpack(x, name, stream);
     }
     throw py::type_error(name + " must be an array (NumPy, or one that speaks DLPack), got " +
                          std::string(py::str(py::type::handle_of(x).attr("__name__"))));
@@ -226,11 +235,19 @@ vad_threads vad::threads_of(int32_t n, uintptr_t run) {
     return {n, reinterpret_cast<vad_run>(run)};
 }
 
-void vad::check(vad_status status) {
+void vad::check(vad_status status, const Names & names) {
+    if (status == VAD_OK) {
+        return;
+    }
+    std::string sentence = vad_last_error();
+    for (const auto & [core, python] : names) {
+        for (size_t at = sentence.find(core); at != std::string::npos; at = sentence.find(core, at + python.size())) {
+            sentence.replace(at, core.size(), python);
+        }
+    }
     switch (status) {
-        case VAD_OK: return;
-        case VAD_E_MEMORY: PyErr_SetString(PyExc_MemoryError, vad_last_error()); throw py::error_already_set();
-        case VAD_E_DEVICE: throw std::runtime_error(vad_last_error());
-        default: throw py::value_error(vad_last_error());
+        case VAD_E_MEMORY: PyErr_SetString(PyExc_MemoryError, sentence.c_str()); throw py::error_already_set();
+        case VAD_E_DEVICE: throw std::runtime_error(sentence);
+        default: throw py::value_error(sentence);
     }
 }

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <pybind11/pybind11.h>
@@ -58,7 +59,10 @@ std::string words(const std::vector<int64_t> & shape);
 // Who works; `run` is the address of a vad_run in this process, or 0.
 vad_threads threads_of(int32_t n, uintptr_t run);
 
-// Raises what the core refuses: ValueError, MemoryError or RuntimeError with its sentence.
-void check(vad_status status);
+// What an argument of the core is called in Python, one after the other.
+using Names = std::vector<std::pair<std::string, std::string>>;
+
+// Raises what the core refuses: ValueError, MemoryError or RuntimeError with its sentence, in Python's names.
+void check(vad_status status, const Names & names = {});
 
 }  // namespace vad

@@ -24,6 +24,12 @@ using vad::Use;
 using Range = std::optional<std::pair<float, float>>;
 using Cells = std::optional<std::pair<int32_t, int32_t>>;
 
+const vad::Names NAMES = {{"vad_frame_score_scratch:", "frame_score:"},
+                          {"vad_frame_score_cuda:", "frame_score:"},
+                          {"vad_frame_score:", "frame_score:"},
+                          {".black and white must", "_range must"},
+                          {"scores.", "out."}};
+
 [[noreturn]] void refuse(const char * name, const std::string & wanted, const std::string & got) {
     throw py::value_error("frame_score: " + std::string(name) + " must be " + wanted + ", got " + got);
 }
@@ -144,7 +150,7 @@ struct Call {
         vad_frame_scores wanted{};  // nothing is written there
         wanted.worst   = patches ? &worst : nullptr;
         wanted.heatmap = heatmap ? &cell : nullptr;
-        vad::check(vad_frame_score_scratch(&pair, &wanted, &bytes));
+        vad::check(vad_frame_score_scratch(&pair, &wanted, &bytes), NAMES);
         return bytes;
     }
 
@@ -204,7 +210,7 @@ py::dict frame_score(py::handle predicted, py::handle truth, const Range & predi
         status = call.predicted.on_cuda ? vad_frame_score_cuda(&call.pair, &call.scores, room.data, n_bytes, on)
                                         : vad_frame_score(&call.pair, &call.scores, vad::threads_of(n_threads, run));
     }
-    vad::check(status);
+    vad::check(status, NAMES);
     return call.made;
 }
 

@@ -3,6 +3,7 @@
 #include <optional>
 #include <string>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include <pybind11/pybind11.h>
@@ -17,7 +18,8 @@ namespace py = pybind11;
 namespace {
 
 using vad::Array;
-using Crop = std::optional<std::tuple<int32_t, int32_t, int32_t, int32_t>>;
+using Crop = std::tuple<int32_t, int32_t, int32_t, int32_t>;
+using Size = std::optional<std::pair<int64_t, int64_t>>;
 
 [[noreturn]] void refuse(const std::string & name, const std::string & wanted, const Array & got) {
     throw py::value_error("preprocess: " + name + " must be " + wanted + ", got " + vad::words(got));
@@ -33,10 +35,13 @@ Array checked(Array array, const std::string & name, const std::string & wanted,
     if (!fits) {
         refuse(name, wanted, array);
     }
+    if (array.size() == 0) {
+        refuse(name, wanted + " of at least 1 x 1", array);
+    }
     int64_t step = 1;
     for (int i = int(sides.size()) - 1; i >= int(sides.size()) - n_dense; i--) {
-        if (array.size() > 0 && array.shape[i] > 1 && array.stride[i] != step) {  // an empty array is the core's to refuse
-            refuse(name, wanted + " with rows that have no gaps inside (numpy.ascontiguousarray copies one that has)", array);
+        if (array.shape[i] > 1 && array.stride[i] != step) {
+            refuse(name, wanted + ", with rows that have no gaps inside (numpy.ascontiguousarray copies one that has)", array);
         }
         step *= array.shape[i];
     }
@@ -59,19 +64,13 @@ int32_t format_of(const std::string & name) {
 // Everything of one call: the arrays stay alive as long as it does.
 class Call {
 public:
-    explicit Call(intptr_t stream) : stream_(stream) {}
+    Call(bool is_one, const Size & size, intptr_t stream) : is_one_(is_one), size_(size), stream_(stream) {}
 
-    void add(py::handle picture, py::handle out, int32_t format, const Crop & crop) {
-        index_ = "[" + std::to_string(pictures.size()) + "]";
+    void add(py::handle picture, py::handle out, int32_t format, py::handle crop) {
         vad_picture p{};
         p.format = format;
-        if (crop) {
-            std::tie(p.crop_x, p.crop_y, p.crop_width, p.crop_height) = *crop;
-            if (p.crop_width < 1 || p.crop_height < 1) {  // four zeros would mean everything to the core
-                throw py::value_error("preprocess: crops" + index_ +
-                                      " must be (x, y, width, height) of at least 1 x 1, or None for everything, got " +
-                                      std::to_string(p.crop_width) + " x " + std::to_string(p.crop_height));
-            }
+        if (!crop.is_none()) {
+            take_crop(p, crop);
         }
         if (py::isinstance<py::tuple>(picture)) {
             take_planes(p, py::reinterpret_borrow<py::tuple>(picture));
@@ -82,6 +81,23 @@ public:
         }
         pictures.push_back(p);
         take_out(out);
+        i_++;
+    }
+
+    // The core's names for what was given, in Python's.
+    vad::Names names() const {
+        vad::Names names = {{"vad_preprocess_cuda:", "preprocess:"},
+                            {"vad_preprocess:", "preprocess:"},
+                            {"images[", "outs["},
+                            {"all 0 is everything", "None is everything"}};
+        for (size_t i = 0; i < i_; i++) {
+            const std::string index = "[" + std::to_string(i) + "]";
+            names.emplace_back("pictures" + index + ".crop", is_one_ ? "crop" : "crops" + index);
+        }
+        if (is_one_) {
+            names.insert(names.end(), {{"pictures[0]", "picture"}, {"outs[0]", "out"}});
+        }
+        return names;
     }
 
     bool on_cuda() const { return !arrays_.empty() && arrays_[0].on_cuda; }
@@ -90,6 +106,25 @@ public:
     std::vector<vad_image>   images;
 
 private:
+    // "picture", or "pictures[2]" of several.
+    std::string name_of(const char * what) const {
+        return is_one_ ? what : std::string(what) + "s[" + std::to_string(i_) + "]";
+    }
+
+    void take_crop(vad_picture & p, py::handle given) {
+        const std::string wanted = "preprocess: " + name_of("crop") + " must be (x, y, width, height) of at least 1 x 1, or None for everything, got ";
+        Crop              crop;
+        try {
+            crop = given.cast<Crop>();
+        } catch (const py::cast_error &) {
+            throw py::value_error(wanted + std::string(py::repr(given)));
+        }
+        std::tie(p.crop_x, p.crop_y, p.crop_width, p.crop_height) = crop;
+        if (p.crop_width < 1 || p.crop_height < 1) {  // four zeros would mean everything to the core
+            throw py::value_error(wanted + std::to_string(p.crop_width) + " x " + std::to_string(p.crop_height));
+        }
+    }
+
     Array array_of(py::handle x, const std::string & name) const { return vad::array_of(x, "preprocess: " + name, stream_); }
 
     Array bytes_of(py::handle x, const std::string & name, const std::string & wanted, const std::vector<int64_t> & sides,
@@ -99,7 +134,7 @@ private:
 
     // rgb, bgr: [H, W, 3]; gray: [H, W].
     void take_plain(vad_picture & p, py::handle x) {
-        const std::string name  = "pictures" + index_;
+        const std::string name  = name_of("picture");
         const bool        gray  = p.format == VAD_FORMAT_GRAY;
         const Array &     array = keep(gray ? bytes_of(x, name, "[H, W]", {0, 0}, 1) : bytes_of(x, name, "[H, W, 3]", {0, 0, 3}, 2));
         size(p, array.shape[0], array.shape[1]);
@@ -108,11 +143,11 @@ private:
 
     // nv12, i420: [3 H / 2, W], the planes one below the other as cv2.cvtColor takes them.
     void take_stacked(vad_picture & p, py::handle x) {
-        const std::string wanted = "[3 H / 2, W], or a tuple of its planes,";
-        const Array &     array  = keep(bytes_of(x, "pictures" + index_, wanted, {0, 0}, p.format == VAD_FORMAT_I420 ? 2 : 1));
+        const std::string wanted = "[3 H / 2, W], or a tuple of its planes";
+        const Array &     array  = keep(bytes_of(x, name_of("picture"), wanted, {0, 0}, p.format == VAD_FORMAT_I420 ? 2 : 1));
         const int64_t     height = array.shape[0] / 3 * 2, width = array.shape[1], pitch = array.stride[0];
         if (array.shape[0] % 3 != 0) {
-            refuse("pictures" + index_, wanted + " of a number of rows that 3 divides", array);
+            refuse(name_of("picture"), wanted + ", of a number of rows that 3 divides", array);
         }
         auto * luma = static_cast<uint8_t *>(array.data);
         size(p, height, width);
@@ -129,13 +164,13 @@ private:
     void take_planes(vad_picture & p, const py::tuple & planes) {
         const size_t n_planes = p.format == VAD_FORMAT_NV12 ? 2 : p.format == VAD_FORMAT_I420 ? 3 : 1;
         if (planes.size() != n_planes) {
-            throw py::value_error("preprocess: pictures" + index_ + " must be a tuple of " + std::to_string(n_planes) + " planes, got " +
+            throw py::value_error("preprocess: " + name_of("picture") + " must be a tuple of " + std::to_string(n_planes) + " planes, got " +
                                   std::to_string(planes.size()));
         }
         if (n_planes == 1) {
             return take_plain(p, planes[0]);
         }
-        const std::string name = "pictures" + index_;
+        const std::string name = name_of("picture");
         const Array &     luma = keep(bytes_of(planes[0], name + "[0]", "[H, W]", {0, 0}, 1));
         const int64_t     height = luma.shape[0], width = luma.shape[1];
         size(p, height, width);
@@ -153,9 +188,13 @@ private:
     }
 
     void take_out(py::handle x) {
-        const Array & array = keep(bytes_of(x, "outs" + index_, "[height, width, 3]", {0, 0, 3}, 2));
+        const std::string name  = name_of("out");
+        const Array &     array = keep(bytes_of(x, name, "[height, width, 3]", {0, 0, 3}, 2));
+        if (size_ && (array.shape[0] != size_->first || array.shape[1] != size_->second)) {
+            refuse(name, vad::words({size_->first, size_->second, 3}) + " as size says, or size None", array);
+        }
         if (!array.writable) {
-            throw py::value_error("preprocess: outs" + index_ + " must be writable, got a read-only array; copy it first");
+            throw py::value_error("preprocess: " + name + " must be writable, got a read-only array; copy it first");
         }
         // No side is larger than an int32, for `checked` looks at that.
         images.push_back({static_cast<uint8_t *>(array.data), array.stride[0], int32_t(array.shape[1]), int32_t(array.shape[0])});
@@ -181,17 +220,19 @@ private:
     }
 
     std::vector<Array> arrays_;
-    std::string        index_;
+    size_t             i_ = 0;
+    bool               is_one_;
+    Size               size_;
     intptr_t           stream_;
 };
 
-void preprocess(const py::list & pictures, const py::list & outs, const std::string & format, const std::vector<Crop> & crops,
-                uintptr_t stream) {
+void preprocess(const py::list & pictures, const py::list & outs, const std::string & format, const py::list & crops, const Size & size,
+                bool is_one, uintptr_t stream) {
     if (outs.size() != pictures.size() || crops.size() != pictures.size()) {
         throw py::value_error("preprocess: outs and crops must be as many as pictures, " + std::to_string(pictures.size()) + ", got " +
                               std::to_string(outs.size()) + " and " + std::to_string(crops.size()));
     }
-    Call call(static_cast<intptr_t>(stream));
+    Call call(is_one, size, static_cast<intptr_t>(stream));
     for (size_t i = 0; i < pictures.size(); i++) {
         call.add(pictures[i], outs[i], format_of(format), crops[i]);
     }
@@ -203,12 +244,16 @@ void preprocess(const py::list & pictures, const py::list & outs, const std::str
         const auto *           to   = call.images.data();
         status = call.on_cuda() ? vad_preprocess_cuda(from, to, n, reinterpret_cast<void *>(stream)) : vad_preprocess(from, to, n);
     }
-    vad::check(status);
+    if (status != VAD_OK) {
+        vad::check(status, call.names());
+    }
 }
 
 }  // namespace
 
 void bind_preprocess(py::module_ & m) {
-    m.def("preprocess", &preprocess, py::arg("pictures"), py::arg("outs"), py::arg("format"), py::arg("crops"), py::arg("stream") = 0,
-          "Resizes pictures[i], cut to crops[i], into outs[i]: vadfast_kernels.preprocess has the words.");
+    m.def("preprocess", &preprocess, py::arg("pictures"), py::arg("outs"), py::arg("format"), py::arg("crops"), py::kw_only(),
+          py::arg("size") = py::none(), py::arg("is_one") = false, py::arg("stream") = 0,
+          "Resizes pictures[i], cut to crops[i], into outs[i], of `size` if that is given; is_one: the sentences name one picture. "
+          "vadfast_kernels.preprocess has the words.");
 }

@@ -148,10 +148,14 @@ public:
         return py::bytes(reinterpret_cast<const char *>(bytes.data()), size);
     }
 
-    void restore(const py::bytes & saved) {
-        const std::string_view      bytes(saved);
+    // bytes, bytearray or memoryview.
+    void restore(const py::buffer & saved) {
+        const py::buffer_info       bytes = saved.request();
         std::lock_guard<std::mutex> lock(mutex_);
-        vad::check(vad_calibrator_restore(calibrator_.get(), reinterpret_cast<const uint8_t *>(bytes.data()), int64_t(bytes.size())));
+        if (bytes.itemsize != 1 || bytes.ndim != 1 || bytes.strides[0] != 1) {
+            throw py::value_error("Calibrator.restore: saved must be bytes, got a buffer of another shape; pass what save() returned");
+        }
+        vad::check(vad_calibrator_restore(calibrator_.get(), static_cast<const uint8_t *>(bytes.ptr), int64_t(bytes.size)));
     }
 
 private:

@@ -9,6 +9,7 @@ import importlib
 from functools import cache
 from typing import Any
 
+from vadfast_kernels import _sentences
 from vadfast_kernels._op import BackendError
 
 # VAD_ABI_VERSION of csrc/include/vadfast/status.h that this package was written for.
@@ -53,4 +54,5 @@ def _load() -> tuple[Any, str | None, ImportError | None]:
     if found != _ABI_VERSION:
         reason = f"must have ABI {_ABI_VERSION}, got {found}; install again: pip install ."
         return None, reason, None
+    _sentences.speak(loaded)
     return loaded, None, None

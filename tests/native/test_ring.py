@@ -171,7 +171,7 @@ def test_after_a_reset_the_window_is_new() -> None:
         ((1, 1, 1), {"device": "tpu"}, ValueError, "cpu or cuda, got tpu"),
         ((2**31 - 1, 2**31 - 1, 2**31 - 1), {}, MemoryError, "more bytes than"),
         ((2**19, 2**20, 2**20), {}, MemoryError, "no room for 5188146770730811392 bytes"),
-        ((2**31, 1, 1), {}, TypeError, "incompatible"),
+        ((2**31, 1, 1), {}, TypeError, "n_frames must be of 32 bits, .* got 2147483648"),
     ],
 )  # fmt: skip
 def test_bad_input(args: Any, options: Any, error: type[Exception], words: str) -> None:

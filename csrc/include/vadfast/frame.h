@@ -103,7 +103,8 @@ typedef struct {
 /*
  * One pass over both, float32 differences, sums in float64: the same bits however many threads and whatever the CPU. A value that is
  * not finite makes every mean that it is part of not finite, so error, psnr_db and worst of its frame, and nothing of another frame.
- * Threads take whole frames: more of them than frames are not used. Results must not overlap the frames.
+ * Threads take whole frames: more of them than frames are not used. Results must not overlap each
+ * other, nor lie between the first and the last value of what is read.
  */
 VAD_API vad_status vad_frame_score(const vad_frame_pair * pair, const vad_frame_scores * scores, vad_threads threads);
 

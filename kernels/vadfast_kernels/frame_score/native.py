@@ -52,7 +52,8 @@ def frame_score(
 
     Raises:
         TypeError: a dtype that is not listed above, or something that is no array.
-        ValueError: shapes, strides, ranges or grids that cannot be right; arrays on several devices; a result that is read-only.
+        ValueError: shapes, strides, ranges or grids that cannot be right; arrays on several devices; a result that is read-only, or
+            overlaps an input or another result.
         RuntimeError: CUDA refuses, or this build has none (BackendError: there is no compiled module at all).
 
     >>> import numpy as np
@@ -60,6 +61,10 @@ def frame_score(
     >>> frame_score(np.full((1, 3, 2, 2), 0.1, np.float32), truth).psnr_db.round(4)
     array([20.])
     """
+    if out is not None and not isinstance(out, Mapping):
+        raise TypeError(
+            f"frame_score: out must be a dict of arrays by their names, or None, got {type(out).__name__}"
+        )
     made = _native.module().frame_score(
         predicted,
         truth,

@@ -31,8 +31,8 @@ Numbers
     threads     one; the GIL is released, so cameras may have threads of their own. CUDA takes 64 pictures a launch.
 
 Raises:
-    ValueError    shapes, sizes, strides or crops that cannot be right; an odd size or crop of nv12 and i420; a read-only ``out``; pictures
-                  and results on several devices.
+    ValueError    shapes, sizes, strides or crops that cannot be right; an odd size or crop of nv12 and i420; an ``out`` that is read-only
+                  or overlaps a picture or another one; pictures and results on several devices.
     TypeError     something that is not uint8, or no array.
     RuntimeError  CUDA refuses, or this build has none.
     BackendError  there is no compiled module.
@@ -72,33 +72,31 @@ def preprocess(
         picture: an array, or the tuple of its planes, of NumPy or of any library that speaks DLPack. A list of these is several cameras
             in one call: ``crop`` may then be a list too, ``out`` and the result are lists.
         format: "rgb", "bgr", "gray", "nv12" or "i420".
-        size: height and width of the result, where ``out`` is not given.
+        size: height and width of the result; not needed where ``out`` is given, whose size it must then be.
         crop: the region (x, y, width, height) that is resized; None: everything.
         out: where the result goes, as the slot of a ring; not where the picture is. Pictures on CUDA need it.
         stream: on CUDA the address of the stream, of the current device; the call does not wait for it.
     """
-    if isinstance(picture, list):
-        crops = crop if isinstance(crop, list) else [crop] * len(picture)
-        return _run(picture, format, size, crops, out, stream)
-    return _run([picture], format, size, [crop], None if out is None else [out], stream)[0]
+    is_one = not isinstance(picture, list)
+    pictures = [picture] if is_one else picture
+    crops = crop if isinstance(crop, list) else [crop] * len(pictures)
+    _check_size(size, is_needed=out is None)
+    if out is None:
+        outs = [np.empty((*size, 3), np.uint8) for _ in pictures]  # type: ignore[misc]
+    else:
+        outs = [out] if is_one else out
+    _native.module().preprocess(
+        pictures, outs, format, crops, size=size, is_one=is_one, stream=stream
+    )
+    return outs[0] if is_one else outs
 
 
-def _run(
-    pictures: list[Any],
-    format: str,
-    size: tuple[int, int] | None,
-    crops: list[Any],
-    outs: list[Any] | None,
-    stream: int,
-) -> list[Any]:
-    outs = [_room(size) for _ in pictures] if outs is None else outs
-    _native.module().preprocess(pictures, outs, format, crops, stream)
-    return outs
-
-
-def _room(size: tuple[int, int] | None) -> Any:
-    if size is None:
+def _check_size(size: Any, *, is_needed: bool) -> None:
+    if size is None and not is_needed:
+        return
+    sides = size if isinstance(size, tuple | list) else ()
+    if len(sides) != 2 or not all(isinstance(n, int | np.integer) and n > 0 for n in sides):
         raise ValueError(
-            "preprocess: size must be (height, width) where out is not given, got None"
+            "preprocess: size must be (height, width) of at least 1 x 1, or None where out is given, "
+            f"got {size!r}"
         )
-    return np.empty((*size, 3), np.uint8)

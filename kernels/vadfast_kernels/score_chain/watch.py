@@ -108,8 +108,12 @@ class Calibrator:
         """Returns the state: little-endian, with a version and a checksum, the same bytes on every machine."""
         return self._calibrator.save()
 
-    def restore(self, saved: bytes) -> None:
-        """Takes a saved state, and watches from now on; raises ValueError and changes nothing where it is not one."""
+    def restore(self, saved: bytes | bytearray | memoryview) -> None:
+        """Takes a saved state, and watches from now on; raises ValueError and changes nothing where it is not one.
+
+        Of the constructor's options ``half_life_frames``, ``clip`` and ``max_drift`` hold from now on; ``tail_quantile`` and
+        ``max_excesses`` shaped what was saved, and are not asked again.
+        """
         self._calibrator.restore(saved)
 
 
