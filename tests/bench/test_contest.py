@@ -23,8 +23,8 @@ def _sleep(ms: float, result: float) -> Any:
 def _contest(**targets: Target) -> Contest:
     def open_(stack: ExitStack) -> Field:
         providers = {
-            "slow": Provider(_sleep(12, 1.0)),
-            "fast": Provider(_sleep(4, 1.0 + 1e-9)),
+            "slow": Provider(_sleep(60, 1.0)),
+            "fast": Provider(_sleep(20, 1.0 + 1e-9)),
             "wrong": Provider(_sleep(1, 1.5)),
             "nan": Provider(_sleep(1, float("nan"))),
         }
