@@ -238,6 +238,19 @@ void test_refusals() {
     CHECK(is_refused("weight must be 1 x 1", [](Pair & p) { p.weight = &weight, p.weight_rows = 1, p.weight_columns = 6; }));
 }
 
+void test_overlap() {
+    const int32_t size[4] = {1, 1, 2, 2};
+    Case          one(size, 0);
+    double        error   = 7;
+    const auto    refused = [&](const vad_frame_scores & scores, const char * words) {
+        return vad_frame_score(&one.pair, &scores, {1, nullptr}) == VAD_E_ARGUMENT && std::strstr(vad_last_error(), words) != nullptr;
+    };
+    CHECK(refused({&error, &error, nullptr, nullptr, nullptr}, "scores.psnr_db must not overlap scores.error"));
+    CHECK(error == 7);
+    auto * inside = static_cast<double *>(const_cast<void *>(one.pair.truth.data));
+    CHECK(refused({inside, nullptr, nullptr, nullptr, nullptr}, "scores.error must not overlap truth"));
+}
+
 void test_nothing_to_point_at() {
     const int32_t    size[4] = {1, 1, 2, 2};
     Case             one(size, 0);
@@ -264,6 +277,7 @@ int main() {
     test_values();
     test_one_thread_allocates_nothing();
     test_refusals();
+    test_overlap();
     test_nothing_to_point_at();
     return check::done("frame_score");
 }

@@ -203,6 +203,21 @@ void test_bad_input() {
     CHECK(vad_preprocess(nullptr, nullptr, 0) == VAD_OK);
 }
 
+void test_overlap() {
+    std::vector<uint8_t> mosaic(8 * 36);
+    Picture              picture(VAD_FORMAT_RGB, 64, 64);
+    const vad_picture    twice[2] = {picture.p, picture.p};
+    const auto           refused  = [&](const vad_image (&images)[2], const char * words) {
+        return vad_preprocess(twice, images, 2) == VAD_E_ARGUMENT && std::string(vad_last_error()).find(words) != std::string::npos;
+    };
+    auto * last = const_cast<uint8_t *>(picture.p.plane[0]) + 63 * picture.p.pitch[0];
+    CHECK(refused({{mosaic.data(), 36, 6, 8}, {last, 12, 4, 1}}, "images[1] must not overlap pictures[0]"));
+    CHECK(refused({{mosaic.data(), 36, 7, 8}, {mosaic.data() + 4 * 36 + 18, 36, 6, 4}}, "images[1] must not overlap images[0]"));
+    CHECK(mosaic == std::vector<uint8_t>(8 * 36));
+    const vad_image beside[2] = {{mosaic.data(), 36, 6, 8}, {mosaic.data() + 18, 36, 6, 8}};
+    CHECK(vad_preprocess(twice, beside, 2) == VAD_OK);
+}
+
 void test_allocates_nothing() {
     std::vector<uint8_t> out(3 * 600 * 40);
     const vad_image      image{out.data(), 1800, 600, 40};
@@ -222,6 +237,7 @@ int main() {
     test_sizes();
     test_same_size_is_a_conversion();
     test_bad_input();
+    test_overlap();
     test_allocates_nothing();
     return check::done("preprocess");
 }
