@@ -115,13 +115,14 @@ vad_status check_apart(const char * function, const vad_picture * pictures, cons
         for (int32_t j = 0; j < n; j++) {
             for (int32_t plane = 0; plane < vad::n_planes(pictures[j].format); plane++) {
                 if (vad::overlap(image, rows_of(pictures[j], plane))) {
-                    return vad::fail(VAD_E_ARGUMENT, "%s: images[%d] must not overlap pictures[%d], got it at %p, in its plane %d; pass other memory",
+                    return vad::fail(VAD_E_ARGUMENT,
+                                     "%s: images[%d] must not overlap pictures[%d], got it at %p, in its plane %d; pass other memory",
                                      function, i, j, static_cast<const void *>(image.first), plane);
                 }
             }
             if (j < i && vad::overlap(image, rows_of(images[j]))) {
-                return vad::fail(VAD_E_ARGUMENT, "%s: images[%d] must not overlap images[%d], got them at %p and %p; pass other memory", function,
-                                 i, j, static_cast<const void *>(image.first), static_cast<const void *>(images[j].data));
+                return vad::fail(VAD_E_ARGUMENT, "%s: images[%d] must not overlap images[%d], got them at %p and %p; pass other memory",
+                                 function, i, j, static_cast<const void *>(image.first), static_cast<const void *>(images[j].data));
             }
         }
     }

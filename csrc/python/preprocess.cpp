@@ -112,7 +112,8 @@ private:
     }
 
     void take_crop(vad_picture & p, py::handle given) {
-        const std::string wanted = "preprocess: " + name_of("crop") + " must be (x, y, width, height) of at least 1 x 1, or None for everything, got ";
+        const std::string wanted = "preprocess: " + name_of("crop") +
+                                   " must be (x, y, width, height) of at least 1 x 1, or None for everything, got ";
         Crop              crop;
         try {
             crop = given.cast<Crop>();

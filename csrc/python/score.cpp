@@ -148,7 +148,6 @@ public:
         return py::bytes(reinterpret_cast<const char *>(bytes.data()), size);
     }
 
-    // bytes, bytearray or memoryview.
     void restore(const py::buffer & saved) {
         const py::buffer_info       bytes = saved.request();
         std::lock_guard<std::mutex> lock(mutex_);
