@@ -104,6 +104,7 @@ def _open_students(stack: ExitStack) -> tuple[Callable[[int], Outputs], Callable
     shape="1x5x256x256x3 uint8, width 64; teachers 256x256x3",
     reference="students, openvino",
     providers=("students, openvino", "farneback", "mog2", "ground-plane", "coding"),
+    long=True,
 )
 def test_mtl(stack: ExitStack) -> Field:
     """Both students in their fastest engine, and every teacher of the default with the coding of its pictures."""
