@@ -62,13 +62,13 @@ def windows_of(network: Network) -> list[np.ndarray]:
 
 def truth_of(network: Network) -> Outputs:
     """What the scorer gives for all windows in float64."""
+    as_float32 = prediction.channels_first
 
     def exact(frames: Tensor) -> Tensor:
-        return prediction.channels_first(frames).double()
+        return as_float32(frames).double()
 
-    method = import_module(f"vadfast.models.{network.method}")
     windows = torch.from_numpy(np.concatenate(windows_of(network)))
-    with mock.patch.object(method, "channels_first", exact), torch.inference_mode():
+    with mock.patch.object(prediction, "channels_first", exact), torch.inference_mode():
         components, heatmap = scorer_of(network).double()(windows)
     assert components.dtype == torch.float64, "the scorer casts between its input and its result"
     return Outputs(components.numpy(), heatmap.numpy())

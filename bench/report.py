@@ -62,9 +62,13 @@ def _rows_of(folder: Path) -> list[Row]:
 
 
 def _missed(rows: Iterable[Row]) -> list[tuple[Row, str]]:
-    reasons: dict[str, str] = tomllib.loads(MISSES.read_text(encoding="utf-8"))
+    reasons = _reasons()
     missed = [row for row in rows if row.met is False and row.suite != PREDICTED]
     return [(row, reasons.get(name_of_miss(row), NO_REASON)) for row in missed]
+
+
+def _reasons() -> dict[str, str]:
+    return tomllib.loads(MISSES.read_text(encoding="utf-8"))
 
 
 def name_of_miss(row: Row) -> str:
@@ -107,7 +111,7 @@ def _predicted(rows: Sequence[Row]) -> Iterator[str]:
     yield f"No GPU was there. Counted by `python -m bench predict` for {gpus}; what is assumed stands in `bench/predict.py`.\n"
     yield "| operator | against | wanted | predicted, over shapes and precisions | why |"
     yield "|---|---|---|---|---|"
-    reasons: dict[str, str] = tomllib.loads(MISSES.read_text(encoding="utf-8"))
+    reasons = _reasons()
     for key in dict.fromkeys(name_of_miss(row) for row in rows):
         here = [row for row in rows if name_of_miss(row) == key]
         n_missed = sum(not row.met for row in here)

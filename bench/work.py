@@ -156,7 +156,7 @@ def _inductor_kernels(
             graph.run(*example)
             graph._update_scheduler()
             return [
-                Work(node.get_read_write_buffers_sizes() / 1e6, (node.estimate_flops() or 0) / 1e9)
+                Work(n_bytes / 1e6, (node.estimate_flops() or 0) / 1e9)
                 for node in graph.scheduler.nodes
-                if node.get_read_write_buffers_sizes()
+                if (n_bytes := node.get_read_write_buffers_sizes())
             ]

@@ -18,6 +18,7 @@ from bench.child import KEEP_FREED_MEMORY, child
 from bench.contest import Check, Field, Provider, contest
 from bench.device import compiled, device, is_tiny
 from vadfast.models import adl
+from vadfast.models.prediction import signed_clip
 
 BATCH = 4
 PROVIDERS = ("eager", "eager, freed memory kept", "eager, channels last", "compiled")
@@ -34,7 +35,7 @@ def step_call(
     torch.manual_seed(0)
     generator = adl.Generator(adl.ADLConfig(image_size=side, width=width)).to(device(), dtype)
     frames = torch.randint(0, 256, (BATCH, adl.N_FRAMES, side, side, 3), dtype=torch.uint8)
-    clip = adl.normalise(frames).to(device(), dtype)
+    clip = signed_clip(frames).to(device(), dtype)
     if form == "eager, channels last":
         generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 

@@ -7,6 +7,7 @@ from vadfast_kernels.attention_map.rank_pooling import rank_pooling_weights
 
 from vadfast.models import adl
 from vadfast.models.flow import load_flow, lucas_kanade
+from vadfast.models.prediction import signed_clip
 from vadfast.models.unet import UNet
 
 SMALL = adl.ADLConfig(image_size=32, width=4)
@@ -88,7 +89,7 @@ def test_the_score_is_one_psnr_per_frame() -> None:
     frames = torch.from_numpy(rng.integers(0, 255, (3, 5, 32, 32, 3), np.uint8))
     with torch.inference_mode():
         components, heatmap = scorer(frames)
-        predicted = adl.predict(scorer.generator, adl.normalise(frames))
+        predicted = adl.predict(scorer.generator, signed_clip(frames))
     assert components.shape == (3, 1)
     assert heatmap.shape == (3, 4, 4)
     truth = frames[:, -1].permute(0, 3, 1, 2).double() / 255

@@ -6,6 +6,7 @@ import torch
 
 from vadfast.data.store import FrameStore
 from vadfast.models import adl
+from vadfast.models.prediction import signed_clip
 from vadfast.train.attention import precomputed_maps
 
 N_FRAMES, N_TRAINED = 12, 9
@@ -37,6 +38,6 @@ def test_a_held_out_frame_does_not_reach_the_maps(scope: str) -> None:
 
 def test_the_map_of_a_film_is_that_of_one_long_clip() -> None:
     frames = _frames()
-    clip = adl.normalise(torch.from_numpy(frames[:N_TRAINED])[None])
+    clip = signed_clip(torch.from_numpy(frames[:N_TRAINED])[None])
     expected = adl.attention_map(clip, background=0.0)
     torch.testing.assert_close(_maps(frames, "video")[:1], expected, rtol=1e-4, atol=1e-5)

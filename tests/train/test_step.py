@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vadfast.data.clips import Batch
 from vadfast.models import adl
+from vadfast.models.prediction import signed_clip
 from vadfast.train.adl import ADLTraining
 from vadfast.train.config import RunConfig
 
@@ -23,7 +24,7 @@ class PlainTraining(ADLTraining):
         options = self.config.options
         if options.attention == "none":
             return torch.ones(())
-        return adl.attention_map(adl.normalise(frames), background=options.background)
+        return adl.attention_map(signed_clip(frames), background=options.background)
 
     def _generator_losses(
         self,

@@ -2,7 +2,6 @@
 
 import tempfile
 import time
-import warnings
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,9 +18,9 @@ from vadfast.compile.bundle import (
     check_target,
     write_bundle,
 )
-from vadfast.compile.export import check_file, forget_origin, quiet
+from vadfast.compile.export import write_onnx
 from vadfast.data.bags import load_features, stack_bags
-from vadfast.errors import BuildError, GateError, UsageError
+from vadfast.errors import GateError, UsageError
 from vadfast.fusion.fuse import fuse
 from vadfast.models.registry import open_run
 from vadfast.models.sta import Network
@@ -112,27 +111,7 @@ def build_bag_bundle(run: Path, out: Path, data: Path | None) -> BagReport:
 
 def _export(scorer: BagScorer, spec: BagSpec, target: Path) -> None:
     bags = torch.zeros(2, spec.n_segments, spec.n_features)  # 1 would be taken for constant
-    try:
-        with torch.no_grad(), warnings.catch_warnings(), quiet():
-            warnings.simplefilter("ignore")
-            torch.onnx.export(
-                scorer,
-                (bags,),
-                target,
-                dynamo=True,
-                external_data=False,
-                input_names=["bags"],
-                output_names=["scores"],
-                dynamic_shapes=({0: torch.export.Dim("batch")},),
-            )
-            forget_origin(target)
-    # OnnxExporterError is a RuntimeError.
-    except (RuntimeError, ValueError, NotImplementedError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise BuildError(
-            f"export: the model must be expressible as ONNX, got: {reason}; --debug shows where"
-        ) from error
-    check_file(target)
+    write_onnx(scorer, bags, target, takes="bags", returns=["scores"])
 
 
 def _gate(

@@ -35,28 +35,39 @@ def export_onnx(scorer: nn.Module, spec: InputSpec, target: Path) -> tuple[int, 
         generator=torch.Generator().manual_seed(0),
     )
     heatmap = _check_scorer(scorer.eval(), frames)
+    write_onnx(scorer, frames, target, takes="frames", returns=["components", "heatmap"])
+    return heatmap
+
+
+def write_onnx(
+    graph: nn.Module, example: torch.Tensor, target: Path, *, takes: str, returns: list[str]
+) -> None:
+    """Writes ``graph`` to ``target`` with its weights inside, the batch of ``example`` left open, and checks the file.
+
+    Raises:
+        BuildError: it cannot be written as ONNX.
+    """
     try:
-        with torch.no_grad(), warnings.catch_warnings(), quiet():
+        with torch.no_grad(), warnings.catch_warnings(), _quiet():
             warnings.simplefilter("ignore")
             torch.onnx.export(
-                scorer,
-                (frames,),
+                graph,
+                (example,),
                 target,
                 dynamo=True,
                 external_data=False,
-                input_names=["frames"],
-                output_names=["components", "heatmap"],
+                input_names=[takes],
+                output_names=returns,
                 dynamic_shapes=({0: torch.export.Dim("batch")},),
             )
-            forget_origin(target)
+            _forget_origin(target)
     # OnnxExporterError is a RuntimeError.
     except (RuntimeError, ValueError, NotImplementedError) as error:
         reason = str(error).strip().splitlines()[0]
         raise BuildError(
             f"export: the model must be expressible as ONNX, got: {reason}; --debug shows where"
         ) from error
-    check_file(target)
-    return heatmap
+    _check_file(target)
 
 
 def _check_scorer(scorer: nn.Module, frames: torch.Tensor) -> tuple[int, int]:
@@ -75,8 +86,7 @@ def _check_scorer(scorer: nn.Module, frames: torch.Tensor) -> tuple[int, int]:
     return heatmap.shape[1], heatmap.shape[2]
 
 
-def check_file(target: Path) -> None:
-    """Raises BuildError where ``target`` is no valid ONNX."""
+def _check_file(target: Path) -> None:
     import onnx
 
     try:
@@ -88,7 +98,7 @@ def check_file(target: Path) -> None:
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
+def _quiet() -> Iterator[None]:
     """The exporter prints its own progress on stdout, which belongs to our results: not in here."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
@@ -100,7 +110,7 @@ def quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def forget_origin(target: Path) -> None:
+def _forget_origin(target: Path) -> None:
     """Takes the exporter's notes out of the model: they hold the paths of this machine's source files."""
     import onnx
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vadfast.data.arrays import read_array
 from vadfast.errors import SourceError
 
 # First and last abnormal frame of each event, 0-based, both inclusive.
@@ -132,13 +133,7 @@ def load_mat(path: Path, key: str) -> np.ndarray:
 
 def read_npy(path: Path) -> np.ndarray:
     """``frame_labels_*.npy``: all test films concatenated, shape (1, N) or (N,), 1 = abnormal; uint8 [N]."""
-    try:
-        values = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError, SyntaxError) as error:
-        raise SourceError(
-            f"{path}: must be an npy array of 0 and 1, cannot be read ({error})"
-        ) from error
-    values = np.squeeze(np.asarray(values))
+    values = np.squeeze(read_array(path, "an npy array of 0 and 1"))
     if values.ndim != 1 or not np.isin(values, (0, 1)).all():
         raise SourceError(
             f"{path}: must be one row of 0 and 1, got shape {list(values.shape)}; restore the file"

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from vadfast.data import labels as read
+from vadfast.data.arrays import read_array
 from vadfast.errors import SourceError
 from vadfast.runtime.source import FolderSource, read_image
 
@@ -53,12 +54,7 @@ def _drawn_masks(folder: Path) -> np.ndarray:
 
 
 def _whole_masks(path: Path) -> np.ndarray:
-    try:
-        masks = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError, SyntaxError) as error:
-        raise SourceError(
-            f"{path}: must be an npy array [n_frames, H, W], cannot be read ({error})"
-        ) from error
+    masks = read_array(path, "an npy array [n_frames, H, W]")
     if masks.ndim != 3:
         raise SourceError(f"{path}: must be [n_frames, H, W], got shape {list(masks.shape)}")
     return masks > 0

@@ -23,7 +23,7 @@ from vadfast_kernels.attention_map.rank_pooling import LEAST_CONTRAST, rank_pool
 from vadfast.config import Config
 from vadfast.models.conv_ae import ConvAE
 from vadfast.models.convlstm_ae import ConvLSTMAE
-from vadfast.models.prediction import cells, channels_first, decibels
+from vadfast.models.prediction import cells, decibels, signed_clip
 from vadfast.models.unet import Norm, UNet, xavier_initialise
 from vadfast.runtime.manifest import Chain, Component, ExponentialMean, MinMax, RobustZ
 
@@ -234,15 +234,10 @@ class Scorer(nn.Module):
 
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Returns (components, heatmap) of a batch of windows."""
-        clip = normalise(frames)  # [B, 5, 3, H, W]
+        clip = signed_clip(frames)  # [B, 5, 3, H, W]
         error = ((predict(self.generator, clip) - clip[:, -1]) / 2).square()  # [B, 3, H, W]
         mse = error.mean(dim=(1, 2, 3))  # [B]
         return decibels(mse).unsqueeze(1), cells(error, HEATMAP_CELL_PX)
-
-
-def normalise(frames: Tensor) -> Tensor:
-    """uint8 frames [B, T, H, W, 3] -> float32 clip [B, T, 3, H, W] in [-1, 1]."""
-    return channels_first(frames) / 127.5 - 1
 
 
 def predict(generator: nn.Module, clip: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ from torch.nn import functional as F
 
 from vadfast.config import Config
 from vadfast.layers import CrissCross, Prototypes, PrototypeUnit
-from vadfast.models.prediction import cells, channels_first, decibels
+from vadfast.models.prediction import cells, decibels, signed_clip
 from vadfast.runtime.manifest import (
     Chain,
     Component,
@@ -228,14 +228,9 @@ class Scorer(nn.Module):
 
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Returns (components, heatmap) of a batch of windows."""
-        clip = normalise(frames)  # [B, 5, 3, H, W]
+        clip = signed_clip(frames)  # [B, 5, 3, H, W]
         predicted, prototypes = self.network(clip[:, :-1].flatten(1, 2))
         error = ((predicted - clip[:, -1]) / 2).square()  # [B, 3, H, W]
         distance = prototypes.compactness.mean(dim=(1, 2)) / prototypes.p.shape[2]  # [B]
         components = torch.stack([error.mean(dim=(1, 2, 3)), distance], dim=1)
         return decibels(components), cells(error, HEATMAP_CELL_PX)
-
-
-def normalise(frames: Tensor) -> Tensor:
-    """uint8 frames [B, T, H, W, 3] -> float32 clip [B, T, 3, H, W] in [-1, 1]."""
-    return channels_first(frames) / 127.5 - 1

@@ -17,6 +17,16 @@ def channels_first(frames: Tensor) -> Tensor:
     return frames.float().permute(0, 1, 4, 2, 3)
 
 
+def signed_clip(frames: Tensor) -> Tensor:
+    """uint8 frames [B, T, H, W, 3] -> float32 clip [B, T, 3, H, W] in [-1, 1], the range of a tanh."""
+    return channels_first(frames) / 127.5 - 1
+
+
+def unit_clip(frames: Tensor) -> Tensor:
+    """uint8 frames [B, T, H, W, 3] -> float32 clip [B, T, 3, H, W] in [0, 1]."""
+    return channels_first(frames) / 255
+
+
 def decibels(mse: Tensor) -> Tensor:
     """Returns 10 log10(1 / max(mse, 1e-10)); of a mean squared error of frames in [0, 1] it is the PSNR."""
     return torch.log(mse.clamp_min(_LEAST)) * (-10 / math.log(10))

@@ -27,7 +27,7 @@ from torch.nn import functional as F
 
 from vadfast.config import Config
 from vadfast.layers import ClusterDistance, VarianceAttention
-from vadfast.models.prediction import cells, channels_first, decibels
+from vadfast.models.prediction import cells, decibels, unit_clip
 from vadfast.runtime.manifest import (
     Chain,
     Component,
@@ -238,13 +238,8 @@ class Scorer(nn.Module):
 
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Returns (components, heatmap) of a batch of windows."""
-        clip = normalise(frames)  # [B, 5, 3, H, W]
+        clip = unit_clip(frames)  # [B, 5, 3, H, W]
         first, difference, distance = self.network(clip[:, :-1].flatten(1, 2))
         error = cells((first + difference - clip[:, -1]).square(), HEATMAP_CELL_PX)
         heatmap = error * distance
         return decibels(heatmap.mean(dim=(1, 2))).unsqueeze(1), heatmap
-
-
-def normalise(frames: Tensor) -> Tensor:
-    """uint8 frames [B, T, H, W, 3] -> float32 clip [B, T, 3, H, W] in [0, 1]."""
-    return channels_first(frames) / 255

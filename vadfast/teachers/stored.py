@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vadfast.data.arrays import read_array
 from vadfast.errors import SourceError, UsageError
 from vadfast.runtime.source import VIDEO_SUFFIXES
 
@@ -27,12 +28,7 @@ def open_stored(folder: Path, film: Path, *, key: str, default: str) -> np.ndarr
             f"{key}: {folder} must hold {names[-1]} for the film {film}, it does not; write it with your own network "
             f"(docs/methods.md has the layout), or leave {key} out: {default}"
         )
-    try:
-        return np.load(found, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise SourceError(
-            f"{found}: must be an npy array, cannot be read ({error}); write it again"
-        ) from error
+    return read_array(found, "an npy array", mend="write it again", mmap_mode="r")
 
 
 def stored_frame(maps: np.ndarray, index: int, *, where: Path) -> np.ndarray:

@@ -12,10 +12,11 @@ from vadfast.data.clips import Batch
 from vadfast.data.datasets import Dataset
 from vadfast.models import adl
 from vadfast.models.flow import load_flow
+from vadfast.models.prediction import signed_clip
 from vadfast.train.attention import precomputed_maps
 from vadfast.train.clips import Clips, open_clips
 from vadfast.train.config import RunConfig
-from vadfast.train.training import set_rate
+from vadfast.train.training import autocast, set_rate
 
 BATCH, LEARNING_RATE = 4, 2e-4
 # The published discriminator learns ten times slower than the generator.
@@ -56,12 +57,10 @@ class ADLTraining:
         """Trains on clips; step ``number`` of all sets rate and warm-up. Returns the losses."""
         frames = torch.from_numpy(batch.frames).to(self._device)
         attention = self._attention(frames, batch)
-        clip = adl.normalise(frames)  # [B, T, 3, H, W]
+        clip = signed_clip(frames)  # [B, T, 3, H, W]
         # Read several times, beside a prediction whose channels come first.
         target = clip[:, -1].contiguous()
-        with torch.autocast(
-            self._device.type, torch.bfloat16, enabled=self.config.precision == "bf16"
-        ):
+        with autocast(self.config):
             predicted = adl.predict(self.network, clip).float()
             losses, total = self._generator_losses(
                 predicted, target, clip[:, -2], attention, self._gradient_weight(number)

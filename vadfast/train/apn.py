@@ -10,9 +10,10 @@ from vadfast.data.clips import Batch
 from vadfast.data.datasets import Dataset
 from vadfast.fusion.fuse import fuse
 from vadfast.models import apn
+from vadfast.models.prediction import signed_clip
 from vadfast.train.clips import Clips, open_clips
 from vadfast.train.config import RunConfig
-from vadfast.train.training import set_rate
+from vadfast.train.training import autocast, set_rate
 
 BATCH, LEARNING_RATE = 4, 1e-4
 
@@ -38,10 +39,8 @@ class APNTraining:
 
     def step(self, batch: Batch, number: int) -> dict[str, Tensor]:
         """Trains on clips; returns the losses, as ``apn.losses`` has them."""
-        clip = apn.normalise(torch.from_numpy(batch.frames).to(self._device))  # [B, T, 3, H, W]
-        with torch.autocast(
-            self._device.type, torch.bfloat16, enabled=self.config.precision == "bf16"
-        ):
+        clip = signed_clip(torch.from_numpy(batch.frames).to(self._device))  # [B, T, 3, H, W]
+        with autocast(self.config):
             prediction = self.network(clip[:, :-1].flatten(1, 2))
             found = apn.losses(prediction, clip[:, -1], self._options)
         weights = {"frame": 1.0} | {

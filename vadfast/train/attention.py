@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from vadfast_kernels.attention_map.rank_pooling import rank_pooling_weights
 
+from vadfast.data.arrays import read_array
 from vadfast.data.datasets import Video
 from vadfast.data.store import FrameStore
 from vadfast.errors import SourceError, UsageError
@@ -63,12 +64,7 @@ def _masks(
             Path(folder) / f"{video.name}.npy",
             int(store.offsets[v + 1] - store.offsets[v]),
         )
-        try:
-            masks = np.load(path, allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise SourceError(
-                f"{path}: must be an npy array [{wanted}, h, w], cannot be read ({error})"
-            ) from error
+        masks = read_array(path, f"an npy array [{wanted}, h, w]")
         if masks.ndim != 3 or len(masks) != wanted:
             raise SourceError(
                 f"{path}: must be [{wanted}, h, w], one mask a frame, got {list(masks.shape)}"

@@ -26,7 +26,7 @@ from vadfast.teachers.codes import FLOW, SCENE, magnitude_of
 from vadfast.teachers.pictures import TeacherCost
 from vadfast.train.clips import Clips, open_clips
 from vadfast.train.config import RunConfig
-from vadfast.train.training import set_rate
+from vadfast.train.training import autocast, set_rate
 
 BATCH, LEARNING_RATE = 16, 1e-3
 N_HALVINGS = 4
@@ -90,7 +90,7 @@ class MTLTraining:
 
     def step(self, batch: Batch, number: int) -> dict[str, Tensor]:
         """Trains on clips; returns the loss of each branch."""
-        with self._autocast():
+        with autocast(self.config):
             pairs = self.network(self._data.windows(batch).to(self._device))
         worst = number >= self._options.warmup_share * self.config.steps
         losses = {name: _loss(pair, worst=worst) for name, pair in pairs.items()}
@@ -124,11 +124,6 @@ class MTLTraining:
         means = torch.cat(found)  # [n, K]
         self.network.error_mean.copy_(means.mean(dim=0))
         self.network.error_std.copy_(means.std(dim=0, correction=0))
-
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(
-            self._device.type, torch.bfloat16, enabled=self.config.precision == "bf16"
-        )
 
 
 def _loss(pair: mtl.Pair, *, worst: bool) -> Tensor:

@@ -16,7 +16,7 @@ from vadfast.fusion.fuse import fuse
 from vadfast.models import sta
 from vadfast.train.bags import BagBatch, Bags, open_bags
 from vadfast.train.config import RunConfig
-from vadfast.train.training import set_rate
+from vadfast.train.training import autocast, set_rate
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class STATraining:
         # Dropout too is a function of seed and step, or a resumed run would drop others.
         torch.manual_seed(self.config.seed * 1_000_003 + number)
         self.network.train()
-        with self._autocast():
+        with autocast(self.config):
             scored = self.network(torch.cat([batch.normal, batch.abnormal]).to(self._device))
         half = len(batch.normal)
         normal, abnormal = (
@@ -80,10 +80,6 @@ class STATraining:
         """Goes on where ``state`` was taken."""
         self.network.load_state_dict(state["network"])
         self._optimizer.load_state_dict(state["optimizer"])
-
-    def _autocast(self) -> torch.autocast:
-        half = self.config.precision == "bf16"
-        return torch.autocast(self._device.type, torch.bfloat16, enabled=half)
 
     def _held_out_auc(self) -> float:
         self.network.eval()

@@ -13,9 +13,10 @@ from vadfast.errors import TrainingError
 from vadfast.fusion.fuse import fuse
 from vadfast.layers import ClusterDistance
 from vadfast.models import std
+from vadfast.models.prediction import unit_clip
 from vadfast.train.clips import Clips, open_clips
 from vadfast.train.config import RunConfig
-from vadfast.train.training import set_rate
+from vadfast.train.training import autocast, set_rate
 
 BATCH, LEARNING_RATE = 4, 1e-4
 CENTRE_RATE = 0.1  # of the rate: what the centres, and the convolutions that make the codes, move by in their turn
@@ -58,7 +59,7 @@ class STDTraining:
         clustered = clusters is not None and number >= self._clustered_from
         if clusters is not None and number == self._clustered_from:
             self._find_centres(clusters, number)
-        clip = std.normalise(torch.from_numpy(batch.frames).to(self._device))  # [B, T, 3, H, W]
+        clip = unit_clip(torch.from_numpy(batch.frames).to(self._device))  # [B, T, 3, H, W]
         frames = clip[:, :-1].flatten(1, 2)
         rate = self.config.learning_rate * (1 - number / self.config.steps)
         losses = self._streams_turn(frames, clip, rate, clustered=clustered)
@@ -85,7 +86,7 @@ class STDTraining:
     ) -> dict[str, Tensor]:
         """Eq. 12: appearance, motion with its gradient term, and the distance from the centres once they are there."""
         options = self._options
-        with self._autocast():
+        with autocast(self.config):
             first, difference, distance = self.network(frames)
         first, predicted, target = first.float(), (difference + clip[:, 0]).float(), clip[:, -1]
         appearance = (first - clip[:, 0]).square().mean()
@@ -104,7 +105,7 @@ class STDTraining:
         return {"appearance": appearance, "motion": content, "gradient": gradient}
 
     def _centres_turn(self, clusters: ClusterDistance, frames: Tensor, rate: float) -> Tensor:
-        with self._autocast():
+        with autocast(self.config):
             distance = clusters(self.network.codes(frames))
         loss = self._cluster_loss(distance)
         self._c_optimizer.zero_grad(set_to_none=True)
@@ -115,11 +116,6 @@ class STDTraining:
 
     def _cluster_loss(self, distance: Tensor) -> Tensor:
         return distance.float().mean() / self._options.n_clusters
-
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(
-            self._device.type, torch.bfloat16, enabled=self.config.precision == "bf16"
-        )
 
     @torch.no_grad()
     def _find_centres(self, clusters: ClusterDistance, number: int) -> None:
@@ -145,7 +141,7 @@ class STDTraining:
         training = self.network.training
         self.network.eval()
         for batch in self._clips.batches(0, n_batches):
-            clip = std.normalise(torch.from_numpy(batch.frames).to(self._device))
+            clip = unit_clip(torch.from_numpy(batch.frames).to(self._device))
             codes = self.network.codes(clip[:, :-1].flatten(1, 2)).flatten(2).mT.flatten(0, 1)
             n = min(len(codes), KMEANS_POINTS // n_batches)
             chosen = chooser.choice(len(codes), n, replace=False)

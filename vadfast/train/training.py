@@ -18,6 +18,7 @@ from vadfast.data.datasets import Dataset, Kind, load_dataset
 from vadfast.errors import UsageError
 from vadfast.methods import BAG_METHODS
 from vadfast.models.registry import check_method
+from vadfast.train.config import RunConfig
 
 
 class Batches(Protocol):
@@ -68,6 +69,11 @@ def load_data(method: str, root: Path, kind: str) -> Dataset | FeatureSet:
 def training_module(method: str) -> ModuleType:
     """The module that trains ``method``; raises UsageError where there is none of that name."""
     return importlib.import_module(f"vadfast.train.{check_method(method)}")
+
+
+def autocast(config: RunConfig) -> torch.autocast:
+    """What the networks of a run compute in: bf16 where it was asked for, else as their weights are."""
+    return torch.autocast(config.device, torch.bfloat16, enabled=config.precision == "bf16")
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
