@@ -102,7 +102,7 @@ def test_step(stack: ExitStack) -> Field:
             "dataset": "features",
             "batch": BAGS,
             "device": device().type,
-            "sta": {"n_segments": n_segments, "n_features": n_features},
+            "options": {"n_segments": n_segments, "n_features": n_features},
         },
         where="bench",
     )

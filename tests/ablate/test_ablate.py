@@ -16,7 +16,7 @@ from vadfast.ablate.runs import INTERRUPTED, finish, keep_plan
 from vadfast.ablate.table import entries, markdown, to_json
 from vadfast.cli import exit_code_of
 from vadfast.errors import UsageError, VadfastError
-from vadfast.models.registry import method_module
+from vadfast.methods import model_module
 
 KNOWN = ("l_cl", "l_acl")
 
@@ -191,7 +191,7 @@ def test_the_frontier_leaves_out_what_is_slower_and_no_better(tmp_path: Path) ->
 
 def test_published_rows_exist() -> None:
     for (method, _), rows in PUBLISHED.items():
-        module = method_module(method)
+        module = model_module(method)
         for row in rows:
             trained, _, component = row.partition("@")
             assert trained in ("full", *module.ABLATIONS)

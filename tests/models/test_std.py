@@ -100,6 +100,26 @@ def test_the_score_is_the_error_weighed_by_the_distance_at_every_pixel(variance:
     torch.testing.assert_close(heatmap.double().mean(dim=(1, 2)), loss, rtol=1e-4, atol=0)
 
 
+@pytest.mark.parametrize("stream", ["appearance", "motion"])
+def test_a_stream_alone_is_judged_by_what_it_makes(stream: str, tmp_path: Path) -> None:
+    network = _network(
+        std.STDConfig.model_validate({"image_size": 128, "neck": 4, **std.ABLATIONS[stream]})
+    )
+    frames = _frames()
+    clip = frames.float().permute(0, 1, 4, 2, 3) / 255
+    with torch.inference_mode():
+        components, heatmap = std.Scorer(network)(frames)
+        if stream == "appearance":
+            error = network.appearance(clip[:, 0])[0] - clip[:, 0]
+        else:
+            error = clip[:, 0] + network.motion(clip[:, :4].flatten(1, 2))[0] - clip[:, 4]
+    mse = error.square().mean(dim=(1, 2, 3))
+    torch.testing.assert_close(components[:, 0], -10 * mse.log10(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(heatmap.mean(dim=(1, 2)), mse, rtol=1e-4, atol=0)
+    spec = InputSpec(n_frames=std.N_FRAMES, height=128, width=128)
+    assert_engines_agree(std.Scorer(network), spec, std.COMPONENTS, tmp_path / "model.onnx")
+
+
 def test_the_exported_file_gives_the_same_scores(tmp_path: Path) -> None:
     spec = InputSpec(n_frames=std.N_FRAMES, height=128, width=128)
     scorer = std.Scorer(_network())

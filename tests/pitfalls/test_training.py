@@ -18,7 +18,7 @@ SIDE = 16
 def test_01_the_flow_loss_has_a_gradient_to_the_prediction() -> None:
     options = {"image_size": SIDE, "width": 2, "flow": "lucas-kanade", "flow_weight": 1.0}
     options |= {"content_weight": 0.0, "gradient_weight": 0.0, "adversarial_weight": 0.0}
-    config = {"data": "films", "dataset": "folder", "adl": options}
+    config = {"data": "films", "dataset": "folder", "options": options}
     training = ADLTraining(RunConfig.parse(config, where="test"), None)
     torch.manual_seed(0)
     smooth = torch.nn.functional.avg_pool2d(torch.rand(1, 3, SIDE + 4, SIDE + 4), 5, 1)

@@ -12,9 +12,9 @@ from safetensors.torch import load_file
 from tests.train.test_train import _train
 from vadfast.data import synthetic
 from vadfast.errors import TrainingError, UsageError
+from vadfast.methods import training_module
 from vadfast.models.registry import load_run
 from vadfast.train.config import RunConfig
-from vadfast.train.training import training_module
 
 SMALL = {
     "apn": ["--method", "apn", "--image-size", 16, "--width", 8, "--set", "n_prototypes=3"],
@@ -102,7 +102,7 @@ def test_centres_come_from_the_codes(film: Path, tmp_path: Path) -> None:
         "dataset": "folder",
         "batch": 2,
         "steps": 6,
-        "std": {"image_size": 128, "neck": 2, "n_clusters": 4},
+        "options": {"image_size": 128, "neck": 2, "n_clusters": 4},
     }
     config = RunConfig.parse(values, where="test")
     torch.manual_seed(0)
@@ -124,13 +124,19 @@ def test_centres_come_from_the_codes(film: Path, tmp_path: Path) -> None:
     assert random.shape == (4, 32)
 
 
-def test_std_without_variance_attention_and_centres_trains(film: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("row", "streams"),
+    [("both", {"appearance", "motion"}), ("appearance", {"appearance"}), ("motion", {"motion"})],
+)
+def test_std_in_parts_trains(film: Path, tmp_path: Path, row: str, streams: set[str]) -> None:
+    """Without variance attention and centres: each stream alone, and both."""
     out = tmp_path / "run"
-    options = [*SMALL["std"][:6], "--ablation", "both", "--steps", 3, "--batch", 1]
+    options = [*SMALL["std"][:6], "--ablation", row, "--steps", 3, "--batch", 1]
     assert _train("--out", out, "--data", film, *options) == 0
-    names = load_file(out / "model.safetensors").keys()
-    assert not [n for n in names if "centres" in n or "embedding" in n]
-    assert "cluster=" not in (out / "log.csv").read_text()
+    assert {n.split(".")[0] for n in load_file(out / "model.safetensors")} == streams
+    assert not [n for n in load_file(out / "model.safetensors") if "embedding" in n]
+    log = (out / "log.csv").read_text()
+    assert {n for n in ("appearance", "motion", "cluster") if f"{n}=" in log} == streams
     load_run(out)
 
 
@@ -143,7 +149,7 @@ def test_fewer_codes_than_clusters_is_said(film: Path) -> None:
         "dataset": "folder",
         "batch": 1,
         "steps": 2,
-        "std": {"image_size": 128, "neck": 2, "n_clusters": 100_000},
+        "options": {"image_size": 128, "neck": 2, "n_clusters": 100_000},
     }
     training, clips = training_module("std").open_training(
         RunConfig.parse(values, where="test"), load_dataset(film, "folder")
@@ -158,16 +164,17 @@ def test_options_of_another_method_are_refused(
 ) -> None:
     out = tmp_path / "run"
     for arguments, words in (
-        (["--method", "apn", "--background", "0.2"], "unknown key 'apn.background'"),
+        (["--method", "apn", "--background", "0.2"], "options of apn: unknown key 'background'"),
         (["--method", "std", "--set", "necks=4"], "did you mean 'neck'"),
         (["--method", "apn", "--set", "n_prototypes"], "--set must be NAME=VALUE"),
         (["--method", "apn", "--ablation", "resnet"], "--ablation must be a row of apn's tables"),
-        (["--method", "std", "--image-size", "100"], "std.image_size"),
+        (["--method", "std", "--image-size", "100"], "options of std: image_size"),
+        (["--method", "std", "--set", 'streams="motion"'], "n_clusters must be 0"),
     ):
         assert _train("--out", out, "--data", film, *arguments) == 2
         assert words in " ".join(capsys.readouterr().err.split())
     assert not out.exists()
-    with pytest.raises(UsageError, match="section 'adl' does not belong"):
+    with pytest.raises(UsageError, match="unknown key 'adl'"):
         RunConfig.parse(
             {"method": "apn", "data": "x", "dataset": "folder", "adl": {}}, where="test"
         )

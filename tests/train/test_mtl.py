@@ -72,7 +72,7 @@ def _config(scene: Path, **options: object) -> RunConfig:
         "dataset": "folder",
         "batch": 2,
         "steps": 80,
-        "mtl": small | options,
+        "options": small | options,
     }
     return RunConfig.parse(values, where="test")  # fmt: skip
 
@@ -183,8 +183,8 @@ def test_what_a_teacher_or_an_encoder_lacks_is_said_before_anything_is_written(
         ("segmentation={teacher='onnx-segmentation',path='no.onnx'}", "must be a network as ONNX"),
         ("depth={teacher='depth-maps',folder='no'}", "must hold"),
         ("appearance_weights=no.safetensors", "must be a safetensors file of ImageNet weights"),
-        ("segmentation=sam", "mtl.segmentation must be valid"),
-        ("attention=head", "mtl.attention"),
+        ("segmentation=sam", "options of mtl: segmentation must be valid"),
+        ("attention=head", "options of mtl: attention"),
     ):
         assert _train("--out", out, "--data", scene, *SMALL, "--set", setting) == 2
         assert words in " ".join(capsys.readouterr().err.split())

@@ -112,7 +112,13 @@ def test_an_inactive_margin_is_said_once(
 
 def _config(root: Path, **values: object) -> RunConfig:
     options = {"n_features": N_FEATURES, "n_segments": 8}
-    wanted = {"method": "sta", "data": str(root), "dataset": "features", "batch": 8, "sta": options}
+    wanted = {
+        "method": "sta",
+        "data": str(root),
+        "dataset": "features",
+        "batch": 8,
+        "options": options,
+    }
     return RunConfig.parse(wanted | values, where="test")
 
 
@@ -148,7 +154,7 @@ def test_what_does_not_fit_is_refused_in_a_sentence(
         (["--batch", 7], "must be even"),
         (["--set", "n_features=9"], "must have features of 9 numbers"),
         (["--dataset", "ped2"], "--dataset must be auto or features for sta"),
-        (["--image-size", 64], "unknown key 'sta.image_size'"),
+        (["--image-size", 64], "options of sta: unknown key 'image_size'"),
         (["--ablation", "none"], "--ablation must be a row of sta's tables"),
     ):
         assert _train("--out", run, "--data", features, *SMALL, "--steps", 1, *arguments) in (1, 2)

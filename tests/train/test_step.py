@@ -50,7 +50,7 @@ class PlainTraining(ADLTraining):
 def _training(kind: type[ADLTraining], **options: object) -> ADLTraining:
     torch.manual_seed(0)
     size = {"image_size": 16, "width": 2, "adversarial_weight": 0, "gradient_warmup": 5}
-    values = {"data": "films", "dataset": "folder", "steps": 100, "adl": size | options}
+    values = {"data": "films", "dataset": "folder", "steps": 100, "options": size | options}
     return kind(RunConfig.parse(values, where="test"), None)
 
 

@@ -103,7 +103,7 @@ def test_what_does_not_fit_is_refused_in_a_sentence(
     for arguments, words in (
         (["--out", out], "--data must name normal video"),
         (["--out", out, "--data", tmp_path / "absent"], "no such file or folder"),
-        (["--out", out, "--data", films, "--image-size", "20"], "adl.image_size"),
+        (["--out", out, "--data", films, "--image-size", "20"], "options of adl: image_size"),
         (["--out", out, "--data", films, "--method", "magic"], "--method must be one of adl"),
         (["--out", out, "--resume"], "run.toml: no such file"),
     ):
@@ -175,7 +175,7 @@ def test_ctrl_c_in_a_real_process_ends_with_130(films: Path, tmp_path: Path) -> 
 def _weights_after_one_step(number: int, **options: float) -> dict[str, torch.Tensor]:
     torch.manual_seed(0)
     size = {"image_size": 16, "width": 2, "adversarial_weight": 0}
-    values = {"data": "films", "dataset": "folder", "steps": 9, "adl": size | options}
+    values = {"data": "films", "dataset": "folder", "steps": 9, "options": size | options}
     training = ADLTraining(RunConfig.parse(values, where="test"), None)
     frames = torch.randint(0, 256, (1, 5, 16, 16, 3), dtype=torch.uint8)
     film = np.zeros(1, np.int64)

@@ -10,7 +10,7 @@ import typer
 
 from vadfast.cli import Debug, JsonFile, run_command
 from vadfast.errors import UsageError
-from vadfast.methods import METHODS
+from vadfast.methods import METHODS, model_module
 
 
 def command(
@@ -60,7 +60,6 @@ def command(
     from vadfast.atomic import write_text
     from vadfast.cli import talk
     from vadfast.evaluate.report import dump
-    from vadfast.models.registry import method_module
 
     if not data.exists():
         raise UsageError(f"--data {data}: no such file or folder; check the path")
@@ -69,7 +68,7 @@ def command(
         data=data.resolve(),
         dataset=dataset,
         out=out,
-        lines=make_lines(rows, list(method_module(method).ABLATIONS), grid or []),
+        lines=make_lines(rows, list(model_module(method).ABLATIONS), grid or []),
         seeds=seeds,
         compiled=compiled,
         train_arguments=check_train_arguments(train_arguments or []),

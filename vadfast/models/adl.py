@@ -23,11 +23,11 @@ from vadfast_kernels.attention_map.rank_pooling import LEAST_CONTRAST, rank_pool
 from vadfast.config import Config
 from vadfast.models.conv_ae import ConvAE
 from vadfast.models.convlstm_ae import ConvLSTMAE
+from vadfast.models.meaning import Meaning
 from vadfast.models.prediction import cells, decibels, signed_clip
 from vadfast.models.unet import Norm, UNet, xavier_initialise
 from vadfast.runtime.manifest import Chain, Component, ExponentialMean, MinMax, RobustZ
 
-NAME = "adl"
 N_FRAMES = 5  # four in, one to predict
 HEATMAP_CELL_PX = 8
 
@@ -69,6 +69,14 @@ class ADLConfig(Config):
         if self.norm != "none" and self.architecture != "unet":
             raise ValueError(f"norm must be 'none' with architecture {self.architecture!r}")
         return self
+
+
+Options = ADLConfig
+
+
+def meaning(_: ADLConfig) -> Meaning:
+    """The same whatever the options."""
+    return Meaning(COMPONENTS, PAPER_CHAIN, CAUSAL_CHAIN)
 
 
 _BARE: dict[str, object] = {"adversarial_weight": 0.0, "flow_weight": 0.0}

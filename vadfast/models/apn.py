@@ -28,6 +28,7 @@ from torch.nn import functional as F
 
 from vadfast.config import Config
 from vadfast.layers import CrissCross, Prototypes, PrototypeUnit
+from vadfast.models.meaning import Meaning
 from vadfast.models.prediction import cells, decibels, signed_clip
 from vadfast.runtime.manifest import (
     Chain,
@@ -38,7 +39,6 @@ from vadfast.runtime.manifest import (
     RobustZ,
 )
 
-NAME = "apn"
 N_FRAMES = 5  # four in, one to predict
 HEATMAP_CELL_PX = 8
 
@@ -68,6 +68,14 @@ class APNConfig(Config):
     diversity_weight: NonNegativeFloat = 0.01
     covariance_weight: NonNegativeFloat = 0.01
     ssim_weight: NonNegativeFloat = 0.0
+
+
+Options = APNConfig
+
+
+def meaning(_: APNConfig) -> Meaning:
+    """The same whatever the options."""
+    return Meaning(COMPONENTS, PAPER_CHAIN, CAUSAL_CHAIN)
 
 
 # Rows of the paper's tables, as options.

@@ -24,6 +24,7 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from vadfast.models.imagenet import normalise
+from vadfast.models.meaning import Meaning
 from vadfast.models.prediction import cells, channels_first
 from vadfast.models.resnet34_unet import ResNet34UNet
 from vadfast.models.vgg16_unet import Position, VGG16UNet
@@ -31,7 +32,6 @@ from vadfast.runtime.manifest import Chain, Component, RobustZ, SavitzkyGolay
 from vadfast.teachers.codes import FLOW, SCENE
 from vadfast.teachers.settings import TeacherSettings
 
-NAME = "mtl"
 N_FRAMES = 3  # two in and the one that is judged
 HEATMAP_CELL_PX = 8
 _LEAST = 1e-6  # of a scale: a branch that never erred has none
@@ -79,12 +79,7 @@ ABLATIONS: dict[str, dict[str, object]] = {
 }
 
 
-class Meaning(NamedTuple):
-    """What the columns of the scorer's components are, and how they become a score."""
-
-    components: tuple[Component, ...]
-    paper_chain: Chain
-    causal_chain: Chain
+Options = MTLConfig
 
 
 def meaning(config: MTLConfig) -> Meaning:

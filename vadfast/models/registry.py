@@ -1,10 +1,8 @@
-"""The methods by name, and a trained run opened again: the one place that knows how a run directory becomes a scorer."""
+"""A trained run opened again: the one place that knows how a run directory becomes a scorer."""
 
 import hashlib
-import importlib
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import cast
 
 from safetensors import SafetensorError
@@ -13,7 +11,7 @@ from torch import nn
 
 from vadfast.data.datasets import Kind
 from vadfast.errors import UsageError, VadfastError
-from vadfast.methods import BAG_METHODS, METHODS
+from vadfast.methods import BAG_METHODS, model_module
 from vadfast.runtime.manifest import Chain, Component, InputSpec
 from vadfast.train.config import RunConfig
 
@@ -46,23 +44,11 @@ class TrainedModel:
     data: RunData
 
 
-def check_method(name: str) -> str:
-    """Returns ``name`` if a method has it; raises UsageError if none has."""
-    if name not in METHODS:
-        raise UsageError(f"--method must be one of {', '.join(METHODS)}, got {name!r}")
-    return name
-
-
-def method_module(name: str) -> ModuleType:
-    """The model of method ``name``; raises UsageError where there is none of that name."""
-    return importlib.import_module(f"vadfast.models.{check_method(name)}")
-
-
 def input_spec(config: RunConfig, fps: float | None) -> InputSpec:
     """The model's input as bundles describe it."""
     size = config.options.image_size
     return InputSpec(
-        n_frames=method_module(config.method).N_FRAMES,
+        n_frames=model_module(config.method).N_FRAMES,
         height=size,
         width=size,
         fps=fps,
@@ -78,28 +64,18 @@ def load_run(run: Path) -> TrainedModel:
         VadfastError: its weights are damaged or do not fit its configuration.
     """
     stored = open_run(run)
-    config, module = stored.config, method_module(stored.config.method)
+    config, module = stored.config, model_module(stored.config.method)
     if config.method in BAG_METHODS:
         raise UsageError(
             f"{run}: must be a run of a method that scores frames here, it is one of {config.method}, which scores bags of "
             "features; python -m vadfast.evaluate and compile take it"
-        )
-    if hasattr(module, "meaning"):  # a method whose options decide what it returns
-        components, paper_chain, causal_chain = module.meaning(config.options)
-    else:
-        components, paper_chain, causal_chain = (
-            module.COMPONENTS,
-            module.PAPER_CHAIN,
-            module.CAUSAL_CHAIN,
         )
     return TrainedModel(
         method=config.method,
         network=stored.network,
         scorer=module.Scorer(stored.network).eval(),
         input=input_spec(config, config.fps),
-        components=components,
-        paper_chain=paper_chain,
-        causal_chain=causal_chain,
+        **module.meaning(config.options)._asdict(),
         checkpoint_sha256=stored.checkpoint_sha256,
         data=RunData(Path(config.data), cast(Kind, config.dataset), config.holdout),
     )
@@ -128,7 +104,7 @@ def open_run(run: Path) -> StoredRun:
             "train one with python -m vadfast.train --out RUN"
         )
     config = RunConfig.load(run / CONFIG_FILE)
-    network = method_module(config.method).Network(config.options)
+    network = model_module(config.method).Network(config.options)
     try:
         network.load_state_dict(load_file(weights))
     except (SafetensorError, RuntimeError, OSError) as error:

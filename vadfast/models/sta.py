@@ -27,7 +27,6 @@ from vadfast_kernels import ops
 from vadfast.config import Config
 from vadfast.layers import STAAttention
 
-NAME = "sta"
 _DROPOUT = 0.6
 _FC_WIDTHS = (512, 32)
 
@@ -50,6 +49,8 @@ class STAConfig(Config):
     smoothness_weight: NonNegativeFloat = 2e-4
     sparsity_weight: NonNegativeFloat = 4e-5
 
+
+Options = STAConfig
 
 # Rows of the paper's table 2, and the net without its attention.
 ABLATIONS: dict[str, dict[str, object]] = {

@@ -18,15 +18,23 @@ Where paper and released code differ, and what is done here:
                 them back before its min-max.
 """
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Self
 
 import torch
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vadfast.config import Config
 from vadfast.layers import ClusterDistance, VarianceAttention
+from vadfast.models.meaning import Meaning
 from vadfast.models.prediction import cells, decibels, unit_clip
 from vadfast.runtime.manifest import (
     Chain,
@@ -37,7 +45,6 @@ from vadfast.runtime.manifest import (
     RobustZ,
 )
 
-NAME = "std"
 N_FRAMES = 5  # four in, one to predict
 HEATMAP_CELL_PX = 8  # a position of the codes
 _CELLS = 16  # variance attention's, along each side, at every level
@@ -53,6 +60,7 @@ class STDConfig(Config):
 
     image_size: PositiveInt = Field(default=256, multiple_of=8 * _CELLS)
     neck: PositiveInt = Field(default=32, multiple_of=2)
+    streams: Literal["both", "appearance", "motion"] = "both"
     variance: Literal["code", "paper", "none"] = "code"
     n_clusters: NonNegativeInt = 32  # 0: the error is not weighed
     sharpness: PositiveFloat = 25.0  # alpha of eq. 10
@@ -61,9 +69,29 @@ class STDConfig(Config):
     # Of the steps, before k-means: appearance and motion alone. The paper's 50 of 150 epochs.
     autoencoder_share: float = Field(default=1 / 3, gt=0, lt=1)
 
+    @model_validator(mode="after")
+    def _centres_are_of_both(self) -> Self:
+        if self.n_clusters and self.streams != "both":
+            raise ValueError(
+                f"n_clusters must be 0 with streams={self.streams!r}: centres are of both streams' codes together"
+            )
+        return self
+
+
+Options = STDConfig
+
+
+def meaning(_: STDConfig) -> Meaning:
+    """The same whatever the options."""
+    return Meaning(COMPONENTS, PAPER_CHAIN, CAUSAL_CHAIN)
+
 
 # Rows of the paper's tables, as options.
 ABLATIONS: dict[str, dict[str, object]] = {
+    **{
+        stream: {"streams": stream, "variance": "none", "n_clusters": 0}
+        for stream in ("appearance", "motion")
+    },
     "both": {"variance": "none", "n_clusters": 0},
     "both+va": {"n_clusters": 0},
     "both+k-means": {"variance": "none"},
@@ -76,11 +104,19 @@ ABLATIONS: dict[str, dict[str, object]] = {
 
 
 class Dissociation(NamedTuple):
-    """What the network returns."""
+    """What the network returns; a stream that it lacks says nothing, and without centres nothing is weighed."""
 
-    first: Tensor  # [B, 3, H, W]: frame 1 as the appearance stream sees it
-    difference: Tensor  # [B, 3, H, W]: frame 5 less frame 1
-    distance: Tensor  # [B, H/8, W/8]: of both codes from the centres
+    first: Tensor | None  # [B, 3, H, W]: frame 1 as the appearance stream sees it
+    difference: Tensor | None  # [B, 3, H, W]: frame 5 less frame 1
+    distance: Tensor | None  # [B, H/8, W/8]: of both codes from the centres
+
+    def compared(self, clip: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns what was predicted and what was seen, of ``clip`` [B, 5, 3, H, W]: frame 1 without the motion stream, else frame 5."""
+        if self.difference is None:
+            assert self.first is not None  # a network has one stream at least
+            return self.first, clip[:, 0]
+        start = clip[:, 0] if self.first is None else self.first
+        return start + self.difference, clip[:, -1]
 
 
 class Network(nn.Module):
@@ -91,7 +127,8 @@ class Network(nn.Module):
 
     def __init__(self, config: STDConfig) -> None:
         super().__init__()
-        self.appearance, self.motion = Appearance(config), Motion(config)
+        self.appearance = Appearance(config) if config.streams != "motion" else None
+        self.motion = Motion(config) if config.streams != "appearance" else None
         # k-means of the codes gives the centres their values; until then they are random.
         self.clusters = (
             ClusterDistance(
@@ -103,16 +140,25 @@ class Network(nn.Module):
 
     def forward(self, frames: Tensor) -> Dissociation:
         """Returns what the streams make of the frames."""
-        first, z_a = self.appearance(frames[:, :3])
-        difference, z_m = self.motion(frames)
-        codes = _joined(z_a, z_m)
-        if self.clusters is None:
-            return Dissociation(first, difference, torch.ones_like(codes[:, 0]))
-        return Dissociation(first, difference, self.clusters(codes))
+        first = difference = z_a = z_m = None
+        if self.appearance is not None:
+            first, z_a = self.appearance(frames[:, :3])
+        if self.motion is not None:
+            difference, z_m = self.motion(frames)
+        if self.clusters is None or z_a is None or z_m is None:
+            return Dissociation(first, difference, None)
+        return Dissociation(first, difference, self.clusters(_joined(z_a, z_m)))
 
     def codes(self, frames: Tensor) -> Tensor:
         """Returns what is clustered [B, 16 neck, H/8, W/8], of length 1 at each position."""
-        return _joined(self.appearance.encode(frames[:, :3]), self.motion.encode(frames)[0])
+        appearance, motion = self.both()
+        return _joined(appearance.encode(frames[:, :3]), motion.encode(frames)[0])
+
+    def both(self) -> tuple["Appearance", "Motion"]:
+        """The streams of a network that has both, as every one with centres has."""
+        assert self.appearance is not None
+        assert self.motion is not None
+        return self.appearance, self.motion
 
 
 def _joined(z_a: Tensor, z_m: Tensor) -> Tensor:
@@ -227,6 +273,7 @@ class Scorer(nn.Module):
         loss[b] = mean over cells of D e,   e = mean over (c, cell) of (first + difference - frame 5)^2
         dissociated_psnr[b] = 10 log10(1 / max(loss[b], 1e-10))
 
+    One stream alone is judged by what it makes: appearance by frame 1, motion by frame 1 + difference against frame 5; D is 1 then.
     D is constant over the 8x8 pixels of a cell, so this is the mean over pixels of eq. 13; its 1 / loss is 10^(dB / 10).
 
     Shapes: frames uint8 [B, 5, H, W, 3] -> components float32 [B, 1] in dB, heatmap float32 [B, H/8, W/8] (D e).
@@ -239,7 +286,9 @@ class Scorer(nn.Module):
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Returns (components, heatmap) of a batch of windows."""
         clip = unit_clip(frames)  # [B, 5, 3, H, W]
-        first, difference, distance = self.network(clip[:, :-1].flatten(1, 2))
-        error = cells((first + difference - clip[:, -1]).square(), HEATMAP_CELL_PX)
-        heatmap = error * distance
+        seen = self.network(clip[:, :-1].flatten(1, 2))
+        predicted, target = seen.compared(clip)
+        heatmap = cells((predicted - target).square(), HEATMAP_CELL_PX)
+        if seen.distance is not None:
+            heatmap = heatmap * seen.distance
         return decibels(heatmap.mean(dim=(1, 2))).unsqueeze(1), heatmap

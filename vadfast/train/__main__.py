@@ -8,7 +8,7 @@ from rich.markup import escape
 
 from vadfast.cli import Debug, run_command, talk
 from vadfast.errors import UsageError
-from vadfast.methods import METHODS
+from vadfast.methods import METHODS, training_module
 
 _RESUME_TAKES = {"out", "resume", "debug", "ctx"}
 
@@ -30,7 +30,7 @@ def command(
     batch: Annotated[int | None, typer.Option(help="Clips per step; none: the method's.")] = None,
     learning_rate: Annotated[
         float | None,
-        typer.Option(help="Adam's, falling linearly to 0; none: the method's."),
+        typer.Option(help="Its largest; none: the method's, which also says how it falls."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of weights and order of clips.")] = 0,
     holdout: Annotated[
@@ -96,7 +96,7 @@ def command(
     from vadfast.train.loop import train
     from vadfast.train.machine import choose_device, choose_precision
     from vadfast.train.options import method_options
-    from vadfast.train.training import load_data, training_module
+    from vadfast.train.training import load_data
 
     if resume:
         _refuse_changes(ctx)
@@ -153,7 +153,7 @@ def command(
                 "device": device,
                 "mask_folder": str(mask_folder.resolve()) if mask_folder else None,
                 "start_from": str(start_from.resolve()) if start_from else None,
-                method: {**loaded.implied, **options},
+                "options": {**loaded.implied, **options},
             },
             where="vadfast train",
         )

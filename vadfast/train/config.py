@@ -2,32 +2,19 @@
 
 from typing import Any, Literal, Self
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, SerializeAsAny
 
 from vadfast.config import Config
-from vadfast.models.adl import ADLConfig
-from vadfast.models.apn import APNConfig
-from vadfast.models.mtl import MTLConfig
-from vadfast.models.sta import STAConfig
-from vadfast.models.std import STDConfig
+from vadfast.errors import UsageError
+from vadfast.methods import model_module
 
 CHECKPOINT_EVERY_S = 60.0
-_SECTIONS: dict[str, type[Config]] = {
-    "adl": ADLConfig,
-    "apn": APNConfig,
-    "mtl": MTLConfig,
-    "sta": STAConfig,
-    "std": STDConfig,
-}
 
 
 class RunConfig(Config):
-    """One training run; ``precision`` and ``fps`` are what was resolved, not what was asked for.
+    """One training run; ``precision`` and ``fps`` are what was resolved, not what was asked for."""
 
-    Of the sections of methods only the trained one is there; it is filled with defaults where it is absent.
-    """
-
-    method: Literal["adl", "apn", "mtl", "sta", "std"] = "adl"
+    method: str = "adl"
     data: str
     dataset: Literal["ped1", "ped2", "avenue", "shanghaitech", "folder", "features"]
     fps: PositiveFloat | None = None
@@ -40,28 +27,18 @@ class RunConfig(Config):
     device: Literal["cpu", "cuda"] = "cpu"
     mask_folder: str | None = None
     start_from: str | None = None  # a run whose weights this one begins with
-    adl: ADLConfig | None = None
-    apn: APNConfig | None = None
-    mtl: MTLConfig | None = None
-    sta: STAConfig | None = None
-    std: STDConfig | None = None
+    options: SerializeAsAny[Any]  # the method's own record: its module's Options
 
-    @model_validator(mode="before")
     @classmethod
-    def _fill(cls, values: Any) -> Any:
-        method = values.get("method", "adl")
-        return {method: {}} | values if method in _SECTIONS else values
+    def parse(cls, values: dict[str, Any], *, where: str) -> Self:
+        """Builds the record; ``options`` are read as the method's, and filled with its defaults where they are absent.
 
-    @model_validator(mode="after")
-    def _has_no_other_section(self) -> Self:
-        others = [name for name in _SECTIONS if name != self.method and getattr(self, name)]
-        if others:
-            raise ValueError(
-                f"section {others[0]!r} does not belong to a run of method {self.method!r}"
-            )
-        return self
-
-    @property
-    def options(self) -> Any:
-        """The section of this run's method."""
-        return getattr(self, self.method)
+        Raises:
+            UsageError: there is no such method, a key is unknown or a value is out of range.
+        """
+        method = str(values.get("method", "adl"))
+        options = values.get("options", {})
+        if not isinstance(options, dict):
+            raise UsageError(f"{where}: options must be a table, got {options!r}")
+        record = model_module(method).Options.parse(options, where=f"{where}: options of {method}")
+        return super().parse({**values, "method": method, "options": record}, where=where)

@@ -22,12 +22,13 @@ from vadfast.cli import talk
 from vadfast.data.bags import FeatureSet
 from vadfast.data.datasets import Dataset
 from vadfast.errors import TrainingError, UsageError
+from vadfast.methods import training_module
 from vadfast.models.registry import CONFIG_FILE, MODEL_FILE, open_run
 from vadfast.progress import steps
 from vadfast.train.checkpoint import CHECKPOINT_FILE, load_checkpoint, save_checkpoint, save_tensors
 from vadfast.train.config import CHECKPOINT_EVERY_S, RunConfig
 from vadfast.train.machine import keep_freed_memory
-from vadfast.train.training import Batches, Training, training_module
+from vadfast.train.training import Batches, Training
 
 LOG_FILE = "log.csv"
 LOG_EVERY = 10  # steps

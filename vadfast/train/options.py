@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vadfast.errors import UsageError
-from vadfast.models.registry import method_module
+from vadfast.methods import model_module
 
 
 def method_options(
@@ -16,7 +16,7 @@ def method_options(
     Raises:
         UsageError: there is no such row, or a setting is not NAME=VALUE.
     """
-    rows: Mapping[str, Mapping[str, Any]] = method_module(method).ABLATIONS
+    rows: Mapping[str, Mapping[str, Any]] = model_module(method).ABLATIONS
     if ablation and ablation not in rows:
         raise UsageError(
             f"--ablation must be a row of {method}'s tables ({', '.join(rows) or 'it has none'}), got {ablation!r}"

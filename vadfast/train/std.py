@@ -42,16 +42,19 @@ class STDTraining:
         self.network = std.Network(self._options).to(self._device)
         fuse(self.network)
         network = self.network
-        streams = [*network.appearance.parameters(), *network.motion.parameters()]
-        coded = [network.appearance.code[0], network.motion.code]
-        self._optimizer = torch.optim.Adam(streams, lr=config.learning_rate)
-        in_turn = [p for c in coded for p in c.parameters()]
+        streams = [m for m in (network.appearance, network.motion) if m is not None]
+        self._optimizer = torch.optim.Adam(
+            [p for m in streams for p in m.parameters()], lr=config.learning_rate
+        )
         # Without centres k-means never comes, and streams alone are trained.
         self._clustered_from = config.steps
+        self._c_optimizer: torch.optim.Adam | None = None
         if network.clusters is not None:
-            in_turn.append(network.clusters.centres)
+            appearance, motion = network.both()
+            coded = [appearance.code[0], motion.code]
+            in_turn = [*(p for c in coded for p in c.parameters()), network.clusters.centres]
             self._clustered_from = round(config.steps * self._options.autoencoder_share)
-        self._c_optimizer = torch.optim.Adam(in_turn, lr=config.learning_rate)
+            self._c_optimizer = torch.optim.Adam(in_turn, lr=config.learning_rate)
 
     def step(self, batch: Batch, number: int) -> dict[str, Tensor]:
         """Trains on clips; before the first step with clusters, k-means gives the centres their values."""
@@ -69,42 +72,47 @@ class STDTraining:
 
     def state(self) -> dict[str, Any]:
         """All that a resumed run needs."""
-        return {
-            "network": self.network.state_dict(),
-            "optimizer": self._optimizer.state_dict(),
-            "c_optimizer": self._c_optimizer.state_dict(),
-        }
+        optimizers = {"optimizer": self._optimizer, "c_optimizer": self._c_optimizer}
+        states = {name: o.state_dict() for name, o in optimizers.items() if o is not None}
+        return {"network": self.network.state_dict()} | states
 
     def restore(self, state: dict[str, Any]) -> None:
         """Goes on where ``state`` was taken."""
         self.network.load_state_dict(state["network"])
         self._optimizer.load_state_dict(state["optimizer"])
-        self._c_optimizer.load_state_dict(state["c_optimizer"])
+        if self._c_optimizer is not None:
+            self._c_optimizer.load_state_dict(state["c_optimizer"])
 
     def _streams_turn(
         self, frames: Tensor, clip: Tensor, rate: float, *, clustered: bool
     ) -> dict[str, Tensor]:
         """Eq. 12: appearance, motion with its gradient term, and the distance from the centres once they are there."""
         options = self._options
+        losses: dict[str, Tensor] = {}
         with autocast(self.config):
             first, difference, distance = self.network(frames)
-        first, predicted, target = first.float(), (difference + clip[:, 0]).float(), clip[:, -1]
-        appearance = (first - clip[:, 0]).square().mean()
-        # |difference - (x5 - x1)| is |predicted - x5|, so one operator has both terms of eq. 6; it weighs nothing here.
-        everywhere = torch.ones((), device=self._device).expand(len(clip), 1, *clip.shape[3:])
-        motion, content, gradient = ops.attention_loss(
-            predicted, target.contiguous(), everywhere, gradient_weight=options.gradient_weight
-        )
-        total = appearance + motion
+        total = torch.zeros((), device=self._device)
+        if first is not None:
+            losses["appearance"] = (first.float() - clip[:, 0]).square().mean()
+            total = total + losses["appearance"]
+        if difference is not None:
+            predicted, target = (difference + clip[:, 0]).float(), clip[:, -1].contiguous()
+            # |difference - (x5 - x1)| is |predicted - x5|, so one operator has both terms of eq. 6; it weighs nothing here.
+            everywhere = torch.ones((), device=self._device).expand(len(clip), 1, *clip.shape[3:])
+            motion, losses["motion"], losses["gradient"] = ops.attention_loss(
+                predicted, target, everywhere, gradient_weight=options.gradient_weight
+            )
+            total = total + motion
         if clustered:
             total = total + options.cluster_weight * self._cluster_loss(distance)
         self._optimizer.zero_grad(set_to_none=True)
         total.backward()
         set_rate(self._optimizer, rate)
         self._optimizer.step()
-        return {"appearance": appearance, "motion": content, "gradient": gradient}
+        return losses
 
     def _centres_turn(self, clusters: ClusterDistance, frames: Tensor, rate: float) -> Tensor:
+        assert self._c_optimizer is not None  # there are centres
         with autocast(self.config):
             distance = clusters(self.network.codes(frames))
         loss = self._cluster_loss(distance)

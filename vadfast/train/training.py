@@ -4,10 +4,8 @@ A method is one file beside this one. Its ``open_training(config, dataset)`` ret
 is trained with where nobody says otherwise.
 """
 
-import importlib
 from collections.abc import Generator
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Protocol, cast, get_args
 
 import torch
@@ -17,7 +15,6 @@ from vadfast.data.bags import FeatureSet, load_features
 from vadfast.data.datasets import Dataset, Kind, load_dataset
 from vadfast.errors import UsageError
 from vadfast.methods import BAG_METHODS
-from vadfast.models.registry import check_method
 from vadfast.train.config import RunConfig
 
 
@@ -64,11 +61,6 @@ def load_data(method: str, root: Path, kind: str) -> Dataset | FeatureSet:
     if method in BAG_METHODS:
         return load_features(root)
     return load_dataset(root, cast(Kind, kind))
-
-
-def training_module(method: str) -> ModuleType:
-    """The module that trains ``method``; raises UsageError where there is none of that name."""
-    return importlib.import_module(f"vadfast.train.{check_method(method)}")
 
 
 def autocast(config: RunConfig) -> torch.autocast:
