@@ -33,7 +33,7 @@ elif ! "$PYTHON" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'
     exit 2
 fi
 
-KNOWN=(machine native tests operators sanitizer training engines sweep)
+KNOWN=(machine native tests operators sanitizer training engines sweep steps)
 for name in ${STAGES[@]+"${STAGES[@]}"}; do
     if ! printf '%s\n' "${KNOWN[@]}" | grep -qx -- "$name"; then
         echo "error: --stage must be one of ${KNOWN[*]}, got $name" >&2
@@ -110,12 +110,18 @@ else
 fi
 missing=$(lacks pydantic tomli_w cv2 av)
 if [ -z "$missing" ]; then
-    stage training 40 "$PYTHON" -m bench run training "${quick[@]}" --out "$OUT"
+    stage training 80 "$PYTHON" -m bench run training training_memory "${quick[@]}" --out "$OUT"
     stage engines 60 "$PYTHON" -m bench run gpu_engines --quick --out "$OUT"
 else
     skip training "$missing is not installed"
     skip engines "$missing is not installed"
 fi
 stage sweep 90 "$PYTHON" -m bench run sweep --quick "${fp32[@]}" --out "$OUT"
+if [ -z "$missing" ]; then
+    # Last, as torch.compile takes minutes for four networks.
+    stage steps 300 "$PYTHON" -m bench run training_steps "${quick[@]}" --out "$OUT"
+else
+    skip steps "$missing is not installed"
+fi
 echo "results: $OUT"
 exit $failed

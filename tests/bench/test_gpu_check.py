@@ -48,6 +48,7 @@ def test_a_dry_run_goes_through_every_stage(tmp_path: Path) -> None:
         ["training", "passed"],
         ["engines", "passed"],
         ["sweep", "passed"],
+        ["steps", "passed"],
     ]
     rows = json.loads((tmp_path / "operators.json").read_text())
     assert {row["suite"] for row in rows} == {"operators"}
