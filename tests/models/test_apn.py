@@ -100,6 +100,23 @@ def test_the_exported_file_gives_the_same_scores(tmp_path: Path) -> None:
     assert_engines_agree(scorer, spec, apn.COMPONENTS, tmp_path / "model.onnx")
 
 
+def test_without_a_prototype_unit_the_frame_is_all_that_is_scored() -> None:
+    config = apn.APNConfig.model_validate(
+        {"image_size": 16, "width": 8, "criss_cross": False, **apn.ABLATIONS["ae"]}
+    )
+    network, frames = _network(config), _frames()
+    assert not [name for name, _ in network.named_parameters() if name.startswith("unit")]
+    prediction = network(torch.rand(1, 12, 16, 16))
+    assert set(apn.losses(prediction, torch.zeros(1, 3, 16, 16), config)) == {"frame"}
+    components, chain, _ = apn.meaning(config)
+    assert [c.name for c in components] == ["psnr"]
+    assert chain.weights == {"psnr": 1.0}
+    with torch.inference_mode():
+        assert apn.Scorer(network)(frames)[0].shape == (2, 1)
+    with pytest.raises(UsageError, match="n_prototypes must be at least 1"):
+        apn.APNConfig.parse({"n_prototypes": 0, "trained": "prototypes"}, where="run.toml")
+
+
 def test_its_attention_and_its_unit_have_fast_operators() -> None:
     plain, fused = apn.Scorer(_network()).eval(), apn.Scorer(_network()).eval()
     report = fuse(fused, "infer")

@@ -21,7 +21,10 @@ SMALL = std.STDConfig(image_size=128, neck=4, n_clusters=5)
 
 def _network(config: std.STDConfig = SMALL) -> std.Network:
     torch.manual_seed(0)
-    return std.Network(config).eval()
+    network = std.Network(config).eval()
+    if network.clusters is not None:
+        network.found.fill_(1)  # else their distance would not count
+    return network
 
 
 def _frames(batch: int = 2) -> torch.Tensor:
@@ -52,6 +55,41 @@ def test_variance_attention_has_16_by_16_cells_at_every_level(size: int, wanted:
     network = std.Network(std.STDConfig(image_size=size, neck=4))
     cells = [m.cell for m in network.modules() if isinstance(m, VarianceAttention)]
     assert cells == wanted
+
+
+def test_the_papers_variance_attention_is_of_every_position() -> None:
+    network = std.Network(std.STDConfig(image_size=256, neck=2, variance="paper"))
+    assert [m.cell for m in network.modules() if isinstance(m, VarianceAttention)] == [1, 1, 1]
+    features = torch.rand(1, 4, 128, 128)
+    gains = network.motion.encoder[0][1](features) / features
+    assert len(gains.unique()) > 200  # 16 x 16 cells would have 256 gains, each of 64 positions
+    assert float((gains[..., 0, 0] - gains[..., 0, 1]).abs().max().detach()) > 0
+
+
+def test_before_there_are_centres_the_error_is_not_weighed() -> None:
+    network, frames = _network(), _frames()
+    early = std.Network(SMALL).eval()
+    early.load_state_dict(network.state_dict() | {"found": torch.zeros(())})
+    with torch.inference_mode():
+        predicted, target = network(_clip(frames)).compared(frames.permute(0, 1, 4, 2, 3) / 255)
+        heatmap = std.Scorer(early)(frames)[1]
+        weighed = std.Scorer(network)(frames)[1]
+    plain = F.avg_pool2d((predicted - target).square().mean(dim=1), 8)
+    torch.testing.assert_close(heatmap, plain, rtol=1e-5, atol=0)
+    assert not torch.allclose(weighed, plain, rtol=1e-2)
+
+
+def test_a_state_without_a_note_of_its_centres_has_them() -> None:
+    network = _network()
+    state = {name: value for name, value in network.state_dict().items() if name != "found"}
+    old = std.Network(SMALL)
+    old.load_state_dict(state)
+    assert float(old.found) == 1
+    assert "found" not in state
+
+
+def _clip(frames: torch.Tensor) -> torch.Tensor:
+    return (frames.permute(0, 1, 4, 2, 3) / 255)[:, :4].flatten(1, 2)
 
 
 def test_codes_have_absolute_sum_1_and_appearance_sees_the_first_frame_alone() -> None:

@@ -3,6 +3,7 @@
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +12,11 @@ from safetensors.torch import load_file
 
 from tests.train.test_train import _train
 from vadfast.data import synthetic
+from vadfast.data.clips import Batch
 from vadfast.errors import TrainingError, UsageError
 from vadfast.methods import training_module
+from vadfast.models import adl, apn
+from vadfast.models.prediction import signed_clip
 from vadfast.models.registry import load_run
 from vadfast.train.config import RunConfig
 
@@ -36,17 +40,7 @@ def test_a_resumed_run_has_the_bits_of_one_that_was_not_stopped(
     """Stopped before, and in STD's case resumed before, k-means."""
     options = ["--data", film, *SMALL[method], "--steps", 9, "--batch", 2, "--seed", 3]
     assert _train("--out", tmp_path / "whole", *options) == 0
-    kind = training_module(method).open_training.__annotations__["return"].__args__[0]
-    kind = getattr(training_module(method), getattr(kind, "__forward_arg__", kind))
-    original, calls = kind.step, []
-
-    def step(self: object, *arguments: object) -> object:
-        calls.append(1)
-        if len(calls) == 2:
-            os.kill(os.getpid(), signal.SIGINT)
-        return original(self, *arguments)
-
-    monkeypatch.setattr(kind, "step", step)
+    calls = _stop_after(2, method, monkeypatch)
     assert _train("--out", tmp_path / "cut", *options) == 130
     assert len(calls) == 2
     assert _train("--out", tmp_path / "cut", "--resume") == 0
@@ -151,12 +145,90 @@ def test_fewer_codes_than_clusters_is_said(film: Path) -> None:
         "steps": 2,
         "options": {"image_size": 128, "neck": 2, "n_clusters": 100_000},
     }
-    training, clips = training_module("std").open_training(
-        RunConfig.parse(values, where="test"), load_dataset(film, "folder")
-    )
-    (batch,) = clips.batches(0, 1)
-    with pytest.raises(TrainingError, match="at least as many codes as clusters"):
-        training.step(batch, 1)
+    # 24 frames, of which 2 would be held out, but a rest of less than a window is not: 20 clips of 16 x 16 codes.
+    with pytest.raises(
+        TrainingError, match=r"at least as many codes as clusters \(100000\), got 5120"
+    ):
+        training_module("std").open_training(
+            RunConfig.parse(values, where="test"), load_dataset(film, "folder")
+        )
+
+
+@pytest.mark.parametrize("share", [0.01, 0.99])
+def test_a_whole_run_has_centres_however_short_it_is(
+    film: Path, tmp_path: Path, share: float
+) -> None:
+    """A share of 0.99 of two steps is both of them: k-means comes before the last all the same."""
+    options = [*SMALL["std"], "--steps", 2, "--batch", 1, "--set", f"autoencoder_share={share}"]
+    assert _train("--out", tmp_path / "run", "--data", film, *options) == 0
+    assert float(load_file(tmp_path / "run" / "model.safetensors")["found"]) == 1
+
+
+def test_a_run_that_was_stopped_before_k_means_is_scored_by_its_error_alone(
+    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _stop_after(1, "std", monkeypatch)
+    out = tmp_path / "run"
+    assert _train("--out", out, "--data", film, *SMALL["std"], "--steps", 9, "--batch", 1) == 130
+    network = load_run(out).network.eval()
+    assert float(network.found) == 0
+    with torch.inference_mode():
+        distance = network(torch.rand(1, 12, 128, 128)).distance
+    assert torch.equal(distance, torch.ones_like(distance))
+
+
+def _stop_after(n: int, method: str, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Ctrl-C in the ``n``-th step of a training of ``method``; returns a list that has an entry for each step."""
+    kind = getattr(training_module(method), f"{method.upper()}Training")
+    original, calls = kind.step, []
+
+    def step(self: object, *arguments: object) -> object:
+        calls.append(1)
+        if len(calls) == n:
+            os.kill(os.getpid(), signal.SIGINT)
+        return original(self, *arguments)
+
+    monkeypatch.setattr(kind, "step", step)
+    return calls
+
+
+def _bf16_training(method: str, **options: object) -> tuple[Any, Batch]:
+    """A training in bf16 autocast, without its films, and clips for it."""
+    torch.manual_seed(0)
+    size = {"image_size": 16, "width": 8}
+    values = {"method": method, "data": "films", "dataset": "folder", "precision": "bf16"}
+    config = RunConfig.parse(values | {"options": size | options}, where="test")
+    kind = getattr(training_module(method), f"{method.upper()}Training")
+    training = kind(config, None) if method == "adl" else kind(config)
+    smooth = np.linspace(100, 130, 16 * 16 * 3).reshape(16, 16, 3)
+    frames = np.broadcast_to(smooth.astype(np.uint8), (2, 5, 16, 16, 3)).copy()
+    return training, Batch(frames, np.zeros(2, np.int64), np.zeros(2, np.int64))
+
+
+def test_in_bf16_apns_losses_are_those_of_float32() -> None:
+    """Of a smooth picture blur(a a) - blur(a)^2 is a few millionths: in bf16 nothing but round-off."""
+    training, batch = _bf16_training("apn", ssim_weight=1.0)
+    clip = signed_clip(torch.from_numpy(batch.frames))
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        prediction = training.network(clip[:, :-1].flatten(1, 2))
+    with torch.no_grad():
+        wanted = apn.losses(prediction.float(), clip[:, -1], training.config.options)
+    assert prediction.frame.dtype == torch.bfloat16
+    found = training.step(batch, 0)
+    assert {value.dtype for value in found.values()} == {torch.float32}
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-7)
+
+
+def test_in_bf16_adls_adversarial_losses_are_those_of_float32() -> None:
+    training, batch = _bf16_training("adl", width=2)
+    clip = signed_clip(torch.from_numpy(batch.frames))
+    judge = training._discriminator
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        predicted = adl.predict(training.network, clip).float()
+        fake, real = judge(predicted).float(), judge(clip[:, -1].contiguous()).float()
+    found = training.step(batch, 0)
+    torch.testing.assert_close(found["adversarial"], adl.adversarial_loss(fake))
+    torch.testing.assert_close(found["discriminator"], adl.discriminator_loss(real, fake))
 
 
 def test_options_of_another_method_are_refused(

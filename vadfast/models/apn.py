@@ -19,10 +19,10 @@ Where paper and released code differ, and what is done here:
 """
 
 from itertools import pairwise
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Self
 
 import torch
-from pydantic import Field, NonNegativeFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -46,9 +46,6 @@ COMPONENTS = (
     Component(name="psnr", unit="dB", high_is="normal"),
     Component(name="feature_psnr", unit="dB", high_is="normal"),
 )
-_WEIGHTS = {"psnr": 0.5, "feature_psnr": 0.5}
-PAPER_CHAIN = Chain(steps=(MinMax(), Gaussian(n_taps=15, sigma=2.0, side="both")), weights=_WEIGHTS)
-CAUSAL_CHAIN = Chain(steps=(RobustZ(), ExponentialMean(half_life_frames=2.0)), weights=_WEIGHTS)
 
 
 class APNConfig(Config):
@@ -61,7 +58,7 @@ class APNConfig(Config):
     width: PositiveInt = 64
     levels: Literal[3, 4] = 3
     criss_cross: bool = True
-    n_prototypes: PositiveInt = 10
+    n_prototypes: NonNegativeInt = 10  # 0: no prototype unit, a plain predictor with one score
     # "prototypes" leaves the rest of the network as it is: a new scene needs a few steps of its first frames (few-shot, after MPN).
     trained: Literal["all", "prototypes"] = "all"
     compactness_weight: NonNegativeFloat = 1.0
@@ -69,17 +66,31 @@ class APNConfig(Config):
     covariance_weight: NonNegativeFloat = 0.01
     ssim_weight: NonNegativeFloat = 0.0
 
+    @model_validator(mode="after")
+    def _has_what_it_trains(self) -> Self:
+        if self.trained == "prototypes" and not self.n_prototypes:
+            raise ValueError("n_prototypes must be at least 1 with trained='prototypes'")
+        return self
+
 
 Options = APNConfig
 
 
-def meaning(_: APNConfig) -> Meaning:
-    """The same whatever the options."""
-    return Meaning(COMPONENTS, PAPER_CHAIN, CAUSAL_CHAIN)
+def meaning(config: APNConfig) -> Meaning:
+    """What a model with these options returns: without prototypes the score of the frame alone."""
+    components = COMPONENTS if config.n_prototypes else COMPONENTS[:1]
+    weights = {component.name: 1 / len(components) for component in components}
+    smoothed = Gaussian(n_taps=15, sigma=2.0, side="both")
+    return Meaning(
+        components,
+        Chain(steps=(MinMax(), smoothed), weights=weights),
+        Chain(steps=(RobustZ(), ExponentialMean(half_life_frames=2.0)), weights=weights),
+    )
 
 
 # Rows of the paper's tables, as options.
 ABLATIONS: dict[str, dict[str, object]] = {
+    "ae": {"n_prototypes": 0},
     "no-criss-cross": {"criss_cross": False},
     "mpn": {"levels": 4, "criss_cross": False},
     **{f"prototypes-{n}": {"n_prototypes": n} for n in (1, 5, 10, 20, 40)},
@@ -93,7 +104,14 @@ class Prediction(NamedTuple):
     """What the network returns."""
 
     frame: Tensor  # [B, 3, H, W] in [-1, 1]
-    prototypes: Prototypes  # found in the features [B, 2 width, H, W] of the same frames
+    # Found in the features [B, 2 width, H, W] of the same frames; None without a unit.
+    prototypes: Prototypes | None
+
+    def float(self) -> "Prediction":
+        """The same in float32, as losses take it."""
+        found = self.prototypes
+        prototypes = None if found is None else Prototypes(*(x.float() for x in found))
+        return Prediction(self.frame.float(), prototypes)
 
 
 class Network(nn.Module):
@@ -103,7 +121,7 @@ class Network(nn.Module):
         middle    two convolutions
         decoder   a level: up-convolution, concatenation with the encoder's, two convolutions (none at full size)
         z         the decoder's features, of length 1 at every position
-        frame     tanh of three convolutions of the prototype unit's answer
+        frame     tanh of three convolutions of the prototype unit's answer; of z itself without a unit
 
     Convolutions are 3x3 with bias, each followed by ReLU except the last; no normalisation. H and W divisible by 2^(levels - 1).
     """
@@ -123,7 +141,11 @@ class Network(nn.Module):
             self.up.append(nn.ConvTranspose2d(2 * c, c, 3, stride=2, padding=1, output_padding=1))
             self.decoder.append(_convolutions(2 * c, c, c))
         self.decoder[-1] = nn.Identity()
-        self.unit = PrototypeUnit(2 * config.width, n_prototypes=config.n_prototypes)
+        self.unit = (
+            PrototypeUnit(2 * config.width, n_prototypes=config.n_prototypes)
+            if config.n_prototypes
+            else None
+        )
         self.head = nn.Sequential(
             _convolutions(2 * config.width, config.width, config.width),
             nn.Conv2d(config.width, 3, 3, padding=1),
@@ -139,8 +161,9 @@ class Network(nn.Module):
         for up, convolve in zip(self.up, self.decoder, strict=True):
             x = convolve(torch.cat([skips.pop(), up(x).relu()], dim=1))
         z = F.normalize(x, dim=1)  # [B, 2 width, H, W]
-        prototypes = self.unit(z)
-        return Prediction(torch.tanh(self.head(prototypes.y)), prototypes)
+        prototypes = None if self.unit is None else self.unit(z)
+        answer = z if prototypes is None else prototypes.y
+        return Prediction(torch.tanh(self.head(answer)), prototypes)
 
 
 class _Attended(nn.Module):
@@ -165,7 +188,7 @@ def _convolutions(*channels: int) -> nn.Sequential:
 
 
 def losses(prediction: Prediction, target: Tensor, config: APNConfig) -> dict[str, Tensor]:
-    r"""The terms of the training loss by name, not yet weighted.
+    r"""The terms of the training loss by name, not yet weighted; those of prototypes only where there are some.
 
     frame        mean over (b, c, y, x) of (prediction - target)^2                  eq. 5
     compactness  mean over (b, n, c) of (z[n] - p*)^2, p* the best prototype        eq. 7
@@ -174,12 +197,13 @@ def losses(prediction: Prediction, target: Tensor, config: APNConfig) -> dict[st
     ssim         1 - SSIM(prediction, target); only where it has a weight
     """
     prototypes = prediction.prototypes
-    found = {
-        "frame": F.mse_loss(prediction.frame, target),
-        "compactness": prototypes.compactness.mean() / prototypes.p.shape[2],
-        "diversity": prototypes.diversity.mean(),
-        "covariance": covariance(prototypes.p),
-    }
+    found = {"frame": F.mse_loss(prediction.frame, target)}
+    if prototypes is not None:
+        found |= {
+            "compactness": prototypes.compactness.mean() / prototypes.p.shape[2],
+            "diversity": prototypes.diversity.mean(),
+            "covariance": covariance(prototypes.p),
+        }
     if config.ssim_weight:
         found["ssim"] = 1 - ssim(prediction.frame, target)
     return found
@@ -224,9 +248,9 @@ class Scorer(nn.Module):
         feature_psnr[b]  10 log10(1 / mean over (n, c) of (z - p*)^2),  p* the prototype nearest to z[n]
 
     Features have length 1, so the second mean is a C-th of what it would be without the average over channels: compare values of
-    one C only.
+    one C only. Without a prototype unit there is no such score.
 
-    Shapes: frames uint8 [B, 5, H, W, 3] -> components float32 [B, 2] in dB, heatmap float32 [B, H/8, W/8] (mean squared error in
+    Shapes: frames uint8 [B, 5, H, W, 3] -> components float32 [B, 2 or 1] in dB, heatmap float32 [B, H/8, W/8] (mean squared error in
     [0, 1] of each 8x8 cell of the predicted frame).
     """
 
@@ -239,6 +263,7 @@ class Scorer(nn.Module):
         clip = signed_clip(frames)  # [B, 5, 3, H, W]
         predicted, prototypes = self.network(clip[:, :-1].flatten(1, 2))
         error = ((predicted - clip[:, -1]) / 2).square()  # [B, 3, H, W]
-        distance = prototypes.compactness.mean(dim=(1, 2)) / prototypes.p.shape[2]  # [B]
-        components = torch.stack([error.mean(dim=(1, 2, 3)), distance], dim=1)
-        return decibels(components), cells(error, HEATMAP_CELL_PX)
+        off = [error.mean(dim=(1, 2, 3))]  # [B] each
+        if prototypes is not None:
+            off.append(prototypes.compactness.mean(dim=(1, 2)) / prototypes.p.shape[2])
+        return decibels(torch.stack(off, dim=1)), cells(error, HEATMAP_CELL_PX)

@@ -7,14 +7,16 @@ the prediction is weighed by the distance from them.
 
 Where paper and released code differ, and what is done here:
 
-    section 3.4 variance attention: see ``vadfast.layers.VarianceAttention``; the code's form, the paper's by ``variance="paper"``.
+    section 3.4 variance attention: see ``vadfast.layers.VarianceAttention``; the code's form in 16 x 16 cells, the paper's, of every
+                position, by ``variance="paper"``.
     section 3.2 batch normalisation behind each block of the appearance stream in the text, before it in code. As the code.
     eq. 10      has lost the minus sign of the exponent and an index of the denominator; the distance is not squared. As the code.
     eq. 6       the gradient term compares signed differences with absolute ones in the text; absolute both. Its weight is 1 in the text
                 and 0.01 in code. As the code.
     eq. 12      the cluster term is averaged over centres in code. As the code.
     section 4   k-means runs on codes before they have length 1 in code, so that the centres start far from them. Here after.
-    eq. 13      1 / loss. Here its decibels: the same order, and a number that engines can be compared by; the paper's chain turns
+    eq. 13      1 / loss; a logarithm or nothing in its place, and the code's Gaussian of sigma 1, which is off there, are left out: no
+                number is printed for them. Here its decibels: the same order, and a number that engines can be compared by; the paper's chain turns
                 them back before its min-max.
 """
 
@@ -36,6 +38,7 @@ from vadfast.config import Config
 from vadfast.layers import ClusterDistance, VarianceAttention
 from vadfast.models.meaning import Meaning
 from vadfast.models.prediction import cells, decibels, unit_clip
+from vadfast.models.residual import convolution, down, up
 from vadfast.runtime.manifest import (
     Chain,
     Component,
@@ -47,7 +50,7 @@ from vadfast.runtime.manifest import (
 
 N_FRAMES = 5  # four in, one to predict
 HEATMAP_CELL_PX = 8  # a position of the codes
-_CELLS = 16  # variance attention's, along each side, at every level
+_CELLS = 16  # variance attention's in the released code, along each side, at every level
 
 COMPONENTS = (Component(name="dissociated_psnr", unit="dB", high_is="normal"),)
 _WEIGHTS = {"dissociated_psnr": 1.0}
@@ -123,13 +126,17 @@ class Network(nn.Module):
     """Frames 1..4 stacked on channels [B, 12, H, W] in [0, 1] -> both halves of frame 5, and the distance from the centres.
 
     H = W = ``image_size``: cells of the variance attention are a 16th of it at every level.
+
+    ``found`` is 1 once k-means has given the centres their values. Until then they are random: the distance is 1 everywhere, so that
+    what a run that was stopped early leaves is scored by its error alone.
     """
+
+    found: Tensor  # a number; only where there are centres
 
     def __init__(self, config: STDConfig) -> None:
         super().__init__()
         self.appearance = Appearance(config) if config.streams != "motion" else None
         self.motion = Motion(config) if config.streams != "appearance" else None
-        # k-means of the codes gives the centres their values; until then they are random.
         self.clusters = (
             ClusterDistance(
                 16 * config.neck, n_clusters=config.n_clusters, sharpness=config.sharpness
@@ -137,6 +144,9 @@ class Network(nn.Module):
             if config.n_clusters
             else None
         )
+        if config.n_clusters:
+            self.register_buffer("found", torch.zeros(()))
+            self.register_load_state_dict_pre_hook(_centres_were_found)  # type: ignore[no-untyped-call]
 
     def forward(self, frames: Tensor) -> Dissociation:
         """Returns what the streams make of the frames."""
@@ -147,7 +157,9 @@ class Network(nn.Module):
             difference, z_m = self.motion(frames)
         if self.clusters is None or z_a is None or z_m is None:
             return Dissociation(first, difference, None)
-        return Dissociation(first, difference, self.clusters(_joined(z_a, z_m)))
+        distance = self.clusters(_joined(z_a, z_m))
+        # Without a branch, for the exporter; both ends are exact.
+        return Dissociation(first, difference, self.found * distance + (1 - self.found))
 
     def codes(self, frames: Tensor) -> Tensor:
         """Returns what is clustered [B, 16 neck, H/8, W/8], of length 1 at each position."""
@@ -161,6 +173,11 @@ class Network(nn.Module):
         return self.appearance, self.motion
 
 
+def _centres_were_found(_: nn.Module, state: dict[str, Tensor], prefix: str, *__: object) -> None:
+    """A state from before there was a note of it is taken for that of a whole run."""
+    state.setdefault(f"{prefix}found", torch.ones(()))
+
+
 def _joined(z_a: Tensor, z_m: Tensor) -> Tensor:
     return F.normalize(torch.cat([z_a, z_m], dim=1), dim=1)
 
@@ -171,13 +188,13 @@ class Appearance(nn.Module):
     def __init__(self, config: STDConfig) -> None:
         super().__init__()
         c = config.neck
-        self.stem = nn.Sequential(_convolution(3, c), nn.ReLU())
+        self.stem = nn.Sequential(convolution(3, c), nn.ReLU())
         self.encoder = nn.Sequential(
-            *(nn.Sequential(nn.BatchNorm2d(w), _down(w, 2 * w)) for w in (c, 2 * c, 4 * c))
+            *(nn.Sequential(nn.BatchNorm2d(w), down(w, 2 * w)) for w in (c, 2 * c, 4 * c))
         )
-        self.code = nn.Sequential(_convolution(8 * c, 8 * c), nn.ReLU())
-        self.decoder = nn.Sequential(_up(8 * c, 8 * c), _up(8 * c, 4 * c), _up(4 * c, 2 * c))
-        self.head = _convolution(2 * c, 3)
+        self.code = nn.Sequential(convolution(8 * c, 8 * c), nn.ReLU())
+        self.decoder = nn.Sequential(up(8 * c, 8 * c), up(8 * c, 4 * c), up(4 * c, 2 * c))
+        self.head = convolution(2 * c, 3)
 
     def forward(self, frame: Tensor) -> tuple[Tensor, Tensor]:
         """Returns (frame, z_a)."""
@@ -195,18 +212,18 @@ class Motion(nn.Module):
     def __init__(self, config: STDConfig) -> None:
         super().__init__()
         c = config.neck
-        self.stem = nn.Sequential(_convolution(3 * (N_FRAMES - 1), c), nn.ReLU())
+        self.stem = nn.Sequential(convolution(3 * (N_FRAMES - 1), c), nn.ReLU())
         self.encoder = nn.ModuleList(
             nn.Sequential(
-                _down(c * 2**level, c * 2 ** (level + 1)),
+                down(c * 2**level, c * 2 ** (level + 1)),
                 _attention(config, level),
             )
             for level in range(3)
         )
-        self.code = _convolution(8 * c, 8 * c)
+        self.code = convolution(8 * c, 8 * c)
         # Behind the first two, the encoder's features of that size are joined on.
-        self.up3, self.up2, self.up1 = _up(8 * c, 4 * c), _up(8 * c, 2 * c), _up(4 * c, 2 * c)
-        self.head = _convolution(2 * c, 3)
+        self.up3, self.up2, self.up1 = up(8 * c, 4 * c), up(8 * c, 2 * c), up(4 * c, 2 * c)
+        self.head = convolution(2 * c, 3)
 
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Returns (difference, z_m)."""
@@ -230,38 +247,9 @@ def _attention(config: STDConfig, level: int) -> nn.Module:
     if config.variance == "none":
         return nn.Identity()
     factor = 2 ** (level + 1)
-    cell = config.image_size // factor // _CELLS
+    # The paper does not pool.
+    cell = config.image_size // factor // _CELLS if config.variance == "code" else 1
     return VarianceAttention(config.neck * factor, cell=cell, variant=config.variance)
-
-
-class _Residual(nn.Module):
-    """LeakyReLU(main(x) + shortcut(x)), without normalisation."""
-
-    def __init__(self, main: nn.Module, shortcut: nn.Module, channels: int) -> None:
-        super().__init__()
-        self.main = nn.Sequential(main, nn.LeakyReLU(), _convolution(channels, channels))
-        self.shortcut = shortcut
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.leaky_relu(self.main(x) + self.shortcut(x))
-
-
-def _down(c_in: int, c_out: int) -> _Residual:
-    """Halves the size."""
-    main, shortcut = (_convolution(c_in, c_out, stride=2) for _ in range(2))
-    return _Residual(main, shortcut, c_out)
-
-
-def _up(c_in: int, c_out: int) -> _Residual:
-    """Doubles the size."""
-    main, shortcut = (
-        nn.Sequential(nn.PixelShuffle(2), _convolution(c_in // 4, c_out)) for _ in range(2)
-    )
-    return _Residual(main, shortcut, c_out)
-
-
-def _convolution(c_in: int, c_out: int, *, stride: int = 1) -> nn.Conv2d:
-    return nn.Conv2d(c_in, c_out, 3, stride, padding=1, bias=False)
 
 
 # ------------------------------------------------------------------------------------------------ score

@@ -61,11 +61,12 @@ class ADLTraining:
         # Read several times, beside a prediction whose channels come first.
         target = clip[:, -1].contiguous()
         with autocast(self.config):
-            predicted = adl.predict(self.network, clip).float()
-            losses, total = self._generator_losses(
-                predicted, target, clip[:, -2], attention, self._gradient_weight(number)
-            )
-            critic = self._discriminator_loss(predicted, target)
+            predicted = adl.predict(self.network, clip)
+        predicted = predicted.float()
+        losses, total = self._generator_losses(
+            predicted, target, clip[:, -2], attention, self._gradient_weight(number)
+        )
+        critic = self._discriminator_loss(predicted, target)
         rate = self.config.learning_rate * (1 - number / self.config.steps)
         self._optimizer.zero_grad(set_to_none=True)
         total.backward()
@@ -142,7 +143,8 @@ class ADLTraining:
         if self._discriminator is not None:
             # The generator's pass must not leave gradients in the discriminator.
             _set_trainable(self._discriminator, False)
-            losses["adversarial"] = adl.adversarial_loss(self._discriminator(predicted))
+            (judged,) = self._judged(self._discriminator, predicted)
+            losses["adversarial"] = adl.adversarial_loss(judged)
             _set_trainable(self._discriminator, True)
             total = total + options.adversarial_weight * losses["adversarial"]
         if self._flow is not None:
@@ -165,8 +167,13 @@ class ADLTraining:
         if self._discriminator is None:
             return None
         return adl.discriminator_loss(
-            self._discriminator(target), self._discriminator(predicted.detach())
+            *self._judged(self._discriminator, target, predicted.detach())
         )
+
+    def _judged(self, discriminator: adl.Discriminator, *frames: Tensor) -> list[Tensor]:
+        """How real frames look, float32: only the network is in the run's precision, never a loss."""
+        with autocast(self.config):
+            return [discriminator(frame).float() for frame in frames]
 
 
 def _set_trainable(module: nn.Module, value: bool) -> None:

@@ -32,7 +32,8 @@ class APNTraining:
         self._device = torch.device(config.device)
         self.network = apn.Network(self._options).to(self._device)
         fuse(self.network)
-        trained = self.network if self._options.trained == "all" else self.network.unit
+        unit = self.network.unit
+        trained = self.network if self._options.trained == "all" or unit is None else unit
         self.network.requires_grad_(False)
         trained.requires_grad_(True)
         self._optimizer = torch.optim.AdamW(trained.parameters(), lr=config.learning_rate)
@@ -42,7 +43,8 @@ class APNTraining:
         clip = signed_clip(torch.from_numpy(batch.frames).to(self._device))  # [B, T, 3, H, W]
         with autocast(self.config):
             prediction = self.network(clip[:, :-1].flatten(1, 2))
-            found = apn.losses(prediction, clip[:, -1], self._options)
+        # Outside: SSIM and covariance are small differences of large sums, which bf16 has no digits for.
+        found = apn.losses(prediction.float(), clip[:, -1], self._options)
         weights = {"frame": 1.0} | {
             name: getattr(self._options, f"{name}_weight") for name in found if name != "frame"
         }

@@ -53,8 +53,11 @@ class STDTraining:
             appearance, motion = network.both()
             coded = [appearance.code[0], motion.code]
             in_turn = [*(p for c in coded for p in c.parameters()), network.clusters.centres]
-            self._clustered_from = round(config.steps * self._options.autoencoder_share)
+            # The last step at the latest: a whole run has centres.
+            stage = round(config.steps * self._options.autoencoder_share)
+            self._clustered_from = min(stage, config.steps - 1)
             self._c_optimizer = torch.optim.Adam(in_turn, lr=config.learning_rate)
+            self._check_clusters()
 
     def step(self, batch: Batch, number: int) -> dict[str, Tensor]:
         """Trains on clips; before the first step with clusters, k-means gives the centres their values."""
@@ -82,6 +85,29 @@ class STDTraining:
         self._optimizer.load_state_dict(state["optimizer"])
         if self._c_optimizer is not None:
             self._c_optimizer.load_state_dict(state["c_optimizer"])
+
+    @property
+    def _n_positions(self) -> int:
+        """Codes of a clip."""
+        return (self._options.image_size // std.HEATMAP_CELL_PX) ** 2
+
+    @property
+    def _sampled(self) -> tuple[int, int]:
+        """What k-means sees: batches, an epoch or as many as are enough, and codes of each."""
+        n_batches = min(KMEANS_BATCHES, -(-len(self._clips.sampler.starts) // self.config.batch))
+        return n_batches, min(self.config.batch * self._n_positions, KMEANS_POINTS // n_batches)
+
+    def _check_clusters(self) -> None:
+        # Before the first step: k-means comes when a third of them are done.
+        wanted = self._options.n_clusters
+        n_batches, n_of_batch = self._sampled
+        # The last batch may begin the next epoch: what is seen twice counts once.
+        n_codes = min(n_batches * n_of_batch, len(self._clips.sampler.starts) * self._n_positions)
+        if n_codes < wanted:
+            raise TrainingError(
+                f"k-means: must have at least as many codes as clusters ({wanted}), got {n_codes}; "
+                "give more video, or fewer clusters with --set n_clusters=N"
+            )
 
     def _streams_turn(
         self, frames: Tensor, clip: Tensor, rate: float, *, clustered: bool
@@ -131,19 +157,16 @@ class STDTraining:
         from sklearn.cluster import MiniBatchKMeans
 
         codes = self._codes(number)
-        wanted = self._options.n_clusters
-        if len(codes) < wanted:
-            raise TrainingError(
-                f"k-means: must have at least as many codes as clusters ({wanted}), got {len(codes)}; "
-                "give more video, or fewer clusters with --set n_clusters=N"
-            )
-        found = MiniBatchKMeans(wanted, random_state=self.config.seed, n_init=3, batch_size=4096)
+        found = MiniBatchKMeans(
+            self._options.n_clusters, random_state=self.config.seed, n_init=3, batch_size=4096
+        )
         centres = found.fit(codes).cluster_centers_
         clusters.centres.copy_(torch.from_numpy(centres).to(self._device))
+        self.network.found.fill_(1)
 
     def _codes(self, number: int) -> np.ndarray:
         """Codes [n, 16 neck] of at most KMEANS_POINTS positions, as many of each batch."""
-        n_batches = min(KMEANS_BATCHES, -(-len(self._clips.sampler.starts) // self.config.batch))
+        n_batches, n_of_batch = self._sampled
         chooser = np.random.default_rng([self.config.seed, number])
         found: list[np.ndarray] = []
         training = self.network.training
@@ -151,8 +174,7 @@ class STDTraining:
         for batch in self._clips.batches(0, n_batches):
             clip = unit_clip(torch.from_numpy(batch.frames).to(self._device))
             codes = self.network.codes(clip[:, :-1].flatten(1, 2)).flatten(2).mT.flatten(0, 1)
-            n = min(len(codes), KMEANS_POINTS // n_batches)
-            chosen = chooser.choice(len(codes), n, replace=False)
+            chosen = chooser.choice(len(codes), n_of_batch, replace=False)
             found.append(codes[torch.from_numpy(chosen).to(codes.device)].float().cpu().numpy())
         self.network.train(training)
         return np.concatenate(found)
