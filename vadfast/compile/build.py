@@ -12,10 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vadfast.cli import talk
-from vadfast.compile.backends import (
-    Workshop,
-    versions,
-)
+from vadfast.compile.backends import Workshop, versions
 from vadfast.compile.bundle import (
     GOLDEN,
     MINIMUM_RUNTIME,
@@ -38,11 +35,19 @@ from vadfast.compile.gate import Scorecard, Scored, bounds_of, judge, score_runs
 from vadfast.compile.plan import Options, Plan, plan_build
 from vadfast.compile.race import load_average, race
 from vadfast.compile.report import Report, Row, race_table
+from vadfast.compile.teachers import carry
 from vadfast.compile.windows import Run, read_run
 from vadfast.errors import GateError, SourceError
 from vadfast.models.eager import EagerEngine
 from vadfast.progress import steps
-from vadfast.runtime.manifest import FORMAT_VERSION, AlertRule, Artefact, Calibration, Manifest
+from vadfast.runtime.manifest import (
+    FORMAT_VERSION,
+    AlertRule,
+    Artefact,
+    Calibration,
+    InputSpec,
+    Manifest,
+)
 
 __all__ = ["Options", "build_bundle", "plan_build"]
 
@@ -118,8 +123,9 @@ def _decide(
 
     calibration, alert = _calibrate(plan, shipped[0])
     golden = choose_golden(runs, truth.components, median_ms=shipped[0].median_ms)
-    manifest = _manifest(plan, heatmap, calibration, alert, shipped, gate, rows)
-    sealed = _write(plan, manifest, folder, shipped, golden)
+    spec, networks = carry(model.input, folder)
+    manifest = _manifest(plan, spec, heatmap, calibration, alert, shipped, gate, rows)
+    sealed = _write(plan, manifest, folder, shipped, golden, networks)
     return Report(
         bundle=plan.out,
         eager_ms=eager.median_ms,
@@ -186,6 +192,7 @@ def _calibrate(plan: Plan, winner: Candidate) -> tuple[Calibration, AlertRule]:
 
 def _manifest(
     plan: Plan,
+    spec: InputSpec,
     heatmap: tuple[int, int],
     calibration: Calibration,
     alert: AlertRule,
@@ -203,7 +210,7 @@ def _manifest(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         method=model.method,
         checkpoint_sha256=model.checkpoint_sha256,
-        input=model.input,
+        input=spec,
         components=model.components,
         heatmap=heatmap,
         paper_chain=model.paper_chain,
@@ -236,9 +243,10 @@ def _write(
     folder: Path,
     shipped: Sequence[Candidate],
     golden: GoldenWindows,
+    networks: Sequence[str],
 ) -> Manifest:
     # An artefact may be a file with neighbours (eager: weights and configuration).
-    files = ["model.onnx"]
+    files = ["model.onnx", *networks]
     for candidate in shipped:
         path = Path(candidate.backend.path)
         if path.parent != Path():

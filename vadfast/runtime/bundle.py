@@ -151,7 +151,7 @@ def _parse(path: Path, content: bytes, record: type[R]) -> R:
             f"{path}: must be a bundle that scores {wanted} here, it scores {came}; python -m vadfast.evaluate takes either"
         )
     try:
-        manifest = record.model_validate(values)
+        manifest = record.model_validate(values, context={"bundle": path})
     except ValidationError as error:
         fault = error.errors()[0]
         where = ".".join(str(part) for part in fault["loc"]) or "the whole"

@@ -10,14 +10,18 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    ValidationInfo,
 )
 
 from vadfast.config import Config
 
 
-def _absolute(path: str) -> str:
-    # A run is resumed, and a bundle is opened, from other folders.
-    return str(Path(path).absolute())
+def _absolute(path: str, info: ValidationInfo) -> str:
+    # A run is resumed from other folders; what a bundle brings along lies in the bundle, wherever that is opened.
+    bundle = (info.context or {}).get("bundle")
+    if bundle and ".." in Path(path).parts:
+        raise ValueError("must lie in the bundle")
+    return str(Path(bundle or "", path).absolute())
 
 
 def _named(value: Any) -> Any:
