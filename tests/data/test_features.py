@@ -107,6 +107,35 @@ def test_packed_features(tmp_path: Path) -> None:
     )
 
 
+def test_32_rows_are_snippets_only_where_the_data_set_shows_it(tmp_path: Path) -> None:
+    """Pooled files [32, C] do not say how long their film is: 32 x 16 frames would be a wrong length, and wrong AUC over frames."""
+    rng = np.random.default_rng(0)
+    (tmp_path / "x").mkdir()
+    for name, part in (("a", "train_normal"), ("b", "test_normal"), ("c", "test_abnormal")):
+        np.save(tmp_path / "x" / f"{name}.npy", film(rng, 32, "abnormal" in part))
+        (tmp_path / f"{part}.txt").write_text(f"{name}.mp4\n")
+    assert [v.read().n_frames for v in load_features(tmp_path).test] == [None, None]
+    np.save(tmp_path / "x" / "a.npy", film(rng, 33, False))  # who pools leaves no 33 rows
+    found = load_features(tmp_path)
+    assert [v.read().n_frames for v in (*found.train, *found.test)] == [33 * 16, 32 * 16, 32 * 16]
+    np.savez(tmp_path / "x" / "b.npz", features=film(rng, 32, False), n_frames=900)
+    (tmp_path / "x" / "b.npy").unlink()
+    assert load_features(tmp_path).test[0].read().n_frames == 900
+    np.save(tmp_path / "crops.npy", np.ones((32, 10, 4)))  # RTFM's, never pooled
+    assert read_features(tmp_path / "crops.npy").n_frames == 32 * 16
+
+
+def test_two_feature_files_of_one_film_are_refused_by_name(tmp_path: Path) -> None:
+    write_listed(tmp_path)
+    (tmp_path / "flow").mkdir()
+    np.save(tmp_path / "flow" / "Normal_Videos001_x264.npy", np.ones((4, 7)))
+    (tmp_path / "flow" / "notes.txt").write_text("of nobody")
+    (tmp_path / "features" / "notes.txt").write_text("of nobody")
+    words = "train film Normal_Videos001_x264 must have one feature file, has 2: .*features/Normal_Videos001_x264.npy and flow/"
+    with pytest.raises(SourceError, match=words):
+        load_features(tmp_path)
+
+
 def test_real_packed_features(real_data: Path) -> None:
     root = real_data / "ucf_crime_x3d"
     if not root.is_dir():
@@ -242,7 +271,7 @@ def test_what_does_not_belong_together_is_said(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"must hold index\.json, or feature files and lists"):
         load_features(tmp_path)
     (tmp_path / "train_normal.txt").write_text("a\n")
-    with pytest.raises(SourceError, match="must have one feature file, has 0"):
+    with pytest.raises(SourceError, match="must have one feature file, has none; extract"):
         load_features(tmp_path)
     (tmp_path / "train_abnormal.txt").write_text("a\n")
     with pytest.raises(SourceError, match="a is listed twice"):

@@ -178,7 +178,11 @@ def test_a_golden_value_that_is_no_number_never_passes(bundle: Path) -> None:
         ("golden/frames.npy", np.zeros((1, T, H, W + 1, 3), np.uint8), "must be uint8"),
         ("golden/frames.npy", np.zeros((0, T, H, W, 3), np.uint8), "must be uint8"),
         ("golden/components.npy", np.zeros((2, 2), np.float32), r"must be float32 \[3, 2\]"),
-        ("golden/components.npy", np.array([{"pickled": 1}], object), "is not a NumPy array"),
+        (
+            "golden/components.npy",
+            np.array([{"pickled": 1}], object),
+            "must be a NumPy array, cannot be read",
+        ),
     ],
 )
 def test_golden_files_of_the_wrong_shape_are_named(

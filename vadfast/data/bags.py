@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vadfast.data.feature_files import SUFFIXES, FeatureVideo, read_features
-from vadfast.data.labels import Spans
+from vadfast.arrays import read_array
+from vadfast.data.feature_files import SUFFIXES, FeatureVideo, may_be_segments, read_features
 from vadfast.data.packed_features import INDEX, read_packed
 from vadfast.data.segments import pool_segments
 from vadfast.data.video_lists import Listed, read_annotation, read_lists
@@ -46,7 +46,7 @@ class FeatureSet:
 
 
 def load_features(root: Path) -> FeatureSet:
-    """Finds films and labels under ``root``; reads one feature file, for the width.
+    """Finds films and labels under ``root``; reads one feature file, for the width, and of others no more than the header.
 
     Raises:
         UsageError: ``root`` is absent or is no data set of features.
@@ -75,33 +75,66 @@ def _listed(root: Path) -> tuple[list[FeatureVideo], list[FeatureVideo], str]:
     annotations = sorted(root.glob(_ANNOTATION))
     annotation = read_annotation(annotations[0]) if annotations else {}
     files = _feature_files(root)
-    parts = {
-        part: [_video(root, listed, files, annotation, part) for listed in of_part]
+    paths = {
+        part: [_feature_file(root, listed, files, part) for listed in of_part]
         for part, of_part in lists.items()
+    }
+    read = partial(
+        read_features, by_snippet=_are_by_snippet([p for of in paths.values() for p in of])
+    )
+    parts = {
+        part: [
+            FeatureVideo(
+                listed.name,
+                listed.abnormal,
+                partial(read, path),
+                annotation.get(listed.name) if listed.abnormal else [],
+            )
+            for listed, path in zip(lists[part], paths[part], strict=True)
+        ]
+        for part in lists
     }
     return parts["train"], parts["test"], annotations[0].name if annotations else "lists of films"
 
 
-def _feature_files(root: Path) -> dict[str, Path]:
+def _feature_files(root: Path) -> dict[str, list[Path]]:
     """Feature files by their stem; the text files of the folder itself are lists."""
-    files = [p for p in sorted(root.rglob("*")) if p.suffix in SUFFIXES and p.is_file()]
-    return {p.stem: p for p in files if not (p.suffix == ".txt" and p.parent == root)}
+    files: dict[str, list[Path]] = {}
+    for path in sorted(root.rglob("*")):
+        is_list = path.suffix == ".txt" and path.parent == root
+        if path.suffix in SUFFIXES and path.is_file() and not is_list:
+            files.setdefault(path.stem, []).append(path)
+    return files
 
 
-def _video(
-    root: Path, listed: Listed, files: dict[str, Path], annotation: dict[str, Spans], part: str
-) -> FeatureVideo:
-    path = files.get(listed.name)
-    if path is None:
-        near = [p for name, p in files.items() if name.startswith(f"{listed.name}_")]
-        if len(near) != 1:
-            raise SourceError(
-                f"{root}: the {part} film {listed.name} must have one feature file, has {len(near)}; "
-                f"extract its features (python -m vadfast.features) or take it off the list"
-            )
-        path = near[0]
-    spans = annotation.get(listed.name) if listed.abnormal else []
-    return FeatureVideo(listed.name, listed.abnormal, partial(read_features, path), spans)
+def _feature_file(root: Path, listed: Listed, files: dict[str, list[Path]], part: str) -> Path:
+    found = files.get(listed.name) or [
+        path
+        for stem, of_stem in files.items()
+        if stem.startswith(f"{listed.name}_")
+        for path in of_stem
+    ]
+    if not found:
+        raise SourceError(
+            f"{root}: the {part} film {listed.name} must have one feature file, has none; "
+            "extract its features (python -m vadfast.features) or take it off the list"
+        )
+    if len(found) > 1:
+        raise SourceError(
+            f"{root}: the {part} film {listed.name} must have one feature file, has {len(found)}: "
+            f"{found[0].relative_to(root)} and {found[1].relative_to(root)}; keep those of one extractor here"
+        )
+    return found[0]
+
+
+def _are_by_snippet(paths: Sequence[Path]) -> bool:
+    """Whether a row of the plain npy files is a snippet: who pools films into 32 segments leaves none with other rows."""
+    shapes = (
+        read_array(path, "features [n, C]", mend="copy it again", mmap_mode="r").shape
+        for path in paths
+        if path.suffix == ".npy"
+    )
+    return any(len(shape) == 2 and not may_be_segments(shape) for shape in shapes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,9 @@
 """Features of one film on disk, in the forms that people publish them; nothing here ever unpickles.
 
 NAME.txt    C3D as Sultani et al. distribute it: 32 lines of 4096 numbers, a line a segment
-NAME.npy    [n, C] I3D, a row a snippet of 16 frames; [n, crops, C] as RTFM has them (10 crops): their mean is taken
+NAME.npy    [n, C] I3D, a row a snippet of 16 frames; [n, crops, C] as RTFM has them (10 crops): their mean is taken.
+            [32, C] may be snippets of a film of 512 frames or, as seominseok has them, the segments of one of any length: the file
+            does not say which, so its film has no known length, unless its data set shows that its rows are snippets (bags.py)
 NAME.npz    an array ``features`` in either form, and ``n_frames`` where it is known
 """
 
@@ -12,11 +14,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from vadfast.arrays import read_archive, read_array
 from vadfast.data.labels import Spans
 from vadfast.errors import SourceError
 
 SUFFIXES = (".txt", ".npy", ".npz")
 FRAMES_PER_SNIPPET = 16
+N_SEGMENTS = 32  # of those who pool before they publish: Sultani et al., seominseok
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,56 +41,58 @@ class FeatureVideo:
     spans: Spans | None
 
 
-def read_features(path: Path) -> Snippets:
+def read_features(path: Path, *, by_snippet: bool = False) -> Snippets:
     """Reads one file.
+
+    Args:
+        path: the file.
+        by_snippet: a plain npy of 32 rows is known to have a row a snippet: others of its data set do not have 32 rows.
 
     Raises:
         SourceError: it cannot be read, holds no numbers, or a shape or value that features cannot have.
     """
-    try:
-        if path.suffix == ".txt":
-            return Snippets(_checked(path, _text(path)), None)
-        if path.suffix == ".npy":
-            values = np.load(path, allow_pickle=False)
-            features = _checked(path, values)
-            return Snippets(features, FRAMES_PER_SNIPPET * len(features))
-        if path.suffix == ".npz":
-            return _archive(path)
-    # A damaged archive raises what zipfile and zlib raise, and the reader of npy headers a SyntaxError.
-    except SourceError:
-        raise
-    except Exception as error:
-        raise SourceError(
-            f"{path}: must hold features ({_FORMS}), cannot be read ({type(error).__name__}: {error}); copy it again"
-        ) from error
+    if path.suffix == ".txt":
+        return Snippets(_checked(path, _text(path)), None)
+    if path.suffix == ".npy":
+        values = read_array(path, _FORMS, mend=_MEND)
+        features = _checked(path, values)
+        known = by_snippet or not may_be_segments(values.shape)
+        return Snippets(features, FRAMES_PER_SNIPPET * len(features) if known else None)
+    if path.suffix == ".npz":
+        return _archive(path)
     raise SourceError(
-        f"{path}: must be a feature file ({', '.join(SUFFIXES)}), got {path.suffix!r}"
+        f"{path}: must be a feature file ({', '.join(SUFFIXES)}), got {path.suffix!r}; name it by what it is"
     )
 
 
-_FORMS = "lines of numbers, npy [n, C] or [n, crops, C], or npz with 'features'"
+def may_be_segments(shape: tuple[int, ...]) -> bool:
+    """Whether features of this shape, [n, C], may be the 32 segments of a film of any length instead of its snippets."""
+    return len(shape) == 2 and shape[0] == N_SEGMENTS
+
+
+_FORMS = "features (lines of numbers, npy [n, C] or [n, crops, C], or npz with 'features')"
+_MEND = "copy it again"
 
 
 def _text(path: Path) -> np.ndarray:
-    rows = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        rows = [np.array(line.split(), dtype=np.float32) for line in lines if line.strip()]
+    except (OSError, ValueError) as error:
+        raise SourceError(f"{path}: must be {_FORMS}, cannot be read ({error}); {_MEND}") from error
     widths = {len(row) for row in rows}
     if len(widths) != 1:
         raise SourceError(
-            f"{path}: must have as many numbers on every line, got {sorted(widths) or 'no line at all'}; copy it again"
+            f"{path}: must have as many numbers on every line, got {sorted(widths) or 'no line at all'}; {_MEND}"
         )
-    return np.array(rows, dtype=np.float32)
+    return np.stack(rows)
 
 
 def _archive(path: Path) -> Snippets:
-    with np.load(path, allow_pickle=False) as stored:
-        if "features" not in stored:
-            raise SourceError(
-                f"{path}: must hold an array 'features', has {', '.join(stored.files) or 'none'}; write it anew"
-            )
-        features = _checked(path, stored["features"])
-        if "n_frames" not in stored:
-            return Snippets(features, None)
-        n_frames = np.asarray(stored["n_frames"])
+    found = read_archive(path, ["features"], _FORMS, optional=["n_frames"], mend="write it anew")
+    features, n_frames = _checked(path, found["features"]), found.get("n_frames")
+    if n_frames is None:
+        return Snippets(features, None)
     if n_frames.size != 1 or n_frames.dtype.kind not in "iu" or n_frames.item() < 1:
         raise SourceError(f"{path}: n_frames must be one whole number above 0; write it anew")
     return Snippets(features, int(n_frames.item()))
@@ -97,7 +103,8 @@ def _checked(path: Path, values: object) -> npt.NDArray[np.float32]:
     features = np.asarray(values)
     if features.dtype.kind not in "fiu" or features.ndim not in (2, 3):
         raise SourceError(
-            f"{path}: must hold numbers [n, C] or [n, crops, C], got {features.dtype} {list(features.shape)}"
+            f"{path}: must hold numbers [n, C] or [n, crops, C], got {features.dtype} {list(features.shape)}; "
+            "extract them again (python -m vadfast.features)"
         )
     if features.size == 0:
         raise SourceError(

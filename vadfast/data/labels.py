@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vadfast.data.arrays import read_array
+from vadfast.arrays import read_archive, read_array
 from vadfast.errors import SourceError
 
 # First and last abnormal frame of each event, 0-based, both inclusive.
@@ -95,18 +95,29 @@ def read_matlab_script(path: Path) -> list[Spans]:
 def read_mat(path: Path) -> list[Spans]:
     """ano_pred's ``ped2.mat``, ``avenue.mat``: cell ``gt`` of 2 x E arrays [start; end], 1-based inclusive."""
     cell = load_mat(path, "gt")
-    spans = []
+    spans: list[Spans] = []
     for video in (
         cell.reshape(-1) if cell.dtype == object else np.moveaxis(np.atleast_3d(cell), -1, 0)
     ):
-        # A single event is squeezed to shape (2,), and no event at all to an empty array.
-        events = (
-            np.asarray(video, np.int64).reshape(2, -1)
-            if np.size(video)
-            else np.zeros((2, 0), np.int64)
-        )
-        spans.append([(int(first) - 1, int(last) - 1) for first, last in events.T])
+        spans.append(_mat_spans(path, len(spans) + 1, np.asarray(video)))
     return spans
+
+
+def _mat_spans(path: Path, number: int, events: np.ndarray) -> Spans:
+    # A single event is squeezed to shape (2,), and no event at all to an empty array.
+    if not events.size:
+        return []
+    if not _is_pairs(events):
+        raise SourceError(
+            f"{path}: the events of video {number} must be finite numbers [2, n], starts above ends, "
+            f"got {events.dtype} {list(events.shape)}; download it again"
+        )
+    return [(int(first) - 1, int(last) - 1) for first, last in events.reshape(2, -1).T]
+
+
+def _is_pairs(events: np.ndarray) -> bool:
+    shaped = events.dtype.kind in "uif" and events.ndim in (1, 2) and len(events) == 2
+    return shaped and bool(np.isfinite(events).all())
 
 
 def load_mat(path: Path, key: str) -> np.ndarray:
@@ -126,14 +137,15 @@ def load_mat(path: Path, key: str) -> np.ndarray:
         ) from error
     if key not in values:
         raise SourceError(
-            f"{path}: must hold the variable {key!r}, has {sorted(k for k in values if k[0] != '_')}"
+            f"{path}: must hold the variable {key!r}, has {sorted(k for k in values if k[0] != '_')}; "
+            "download it again"
         )
     return np.asarray(values[key])
 
 
 def read_npy(path: Path) -> np.ndarray:
     """``frame_labels_*.npy``: all test films concatenated, shape (1, N) or (N,), 1 = abnormal; uint8 [N]."""
-    values = np.squeeze(read_array(path, "an npy array of 0 and 1"))
+    values = np.squeeze(read_array(path, "an npy array of 0 and 1", mend="restore the file"))
     if values.ndim != 1 or not np.isin(values, (0, 1)).all():
         raise SourceError(
             f"{path}: must be one row of 0 and 1, got shape {list(values.shape)}; restore the file"
@@ -143,27 +155,39 @@ def read_npy(path: Path) -> np.ndarray:
 
 def read_packed_masks(path: Path, name: str, width: int) -> np.ndarray:
     """Pixel masks stored as ``np.packbits`` on the last axis under ``name`` in an npz; bool [T, H, width]."""
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            return np.unpackbits(stored[name], axis=-1)[..., :width].astype(bool)
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    mend = "restore the file, or take it away to go without masks"
+    packed = read_archive(path, [name], f"the masks of {name!r} as packed bits", mend=mend)[name]
+    n_bytes = (width + 7) // 8
+    if packed.dtype != np.uint8 or packed.ndim != 3 or packed.shape[2] != n_bytes:
         raise SourceError(
-            f"{path}: must hold the masks of {name!r} as packed bits, cannot be read ({error})"
-        ) from error
+            f"{path}: the masks of {name!r} must be packed bits, uint8 [n_frames, H, {n_bytes}], "
+            f"got {packed.dtype} {list(packed.shape)}; {mend}"
+        )
+    return np.unpackbits(packed, axis=-1)[..., :width].astype(bool)
 
 
 def read_tracks(path: Path) -> np.ndarray:
     """Tracks of a film, a line ``track,frame,x1,y1,x2,y2`` for each box: frames from 0, corners included; int64 [n, 6]."""
+    mend = "write it anew, or take it away to go without TBDC (docs/data.md)"
     try:
         rows = np.loadtxt(path, delimiter=",", dtype=np.float64, ndmin=2)
     except (OSError, ValueError) as error:
         raise SourceError(
-            f"{path}: must hold lines track,frame,x1,y1,x2,y2, cannot be read ({error})"
+            f"{path}: must hold lines track,frame,x1,y1,x2,y2, cannot be read ({error}); {mend}"
         ) from error
-    tracks = rows.astype(np.int64)
-    if tracks.shape[1] != 6 or (tracks[:, 4:] < tracks[:, 2:4]).any() or (tracks[:, 1:] < 0).any():
+    if rows.shape[1] != 6 or not np.isfinite(rows).all():
         raise SourceError(
-            f"{path}: must hold lines track,frame,x1,y1,x2,y2 with x1 <= x2 and y1 <= y2, got {rows.shape[1]} columns"
-            + (f", first line {rows[0].tolist()}" if len(rows) else "")
+            f"{path}: must hold lines track,frame,x1,y1,x2,y2 of finite numbers, got {rows.shape[1]} columns"
+            f"{_first(rows)}; {mend}"
+        )
+    tracks = rows.astype(np.int64)
+    if (tracks[:, 4:] < tracks[:, 2:4]).any() or (tracks[:, 1:] < 0).any():
+        raise SourceError(
+            f"{path}: must hold lines track,frame,x1,y1,x2,y2 with x1 <= x2 and y1 <= y2 and none below 0"
+            f"{_first(rows)}; {mend}"
         )
     return tracks
+
+
+def _first(rows: np.ndarray) -> str:
+    return f", first line {rows[0].tolist()}" if len(rows) else ""

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from vadfast.arrays import read_array
 from vadfast.data.feature_files import FeatureVideo, Snippets
 from vadfast.data.labels import Spans
 from vadfast.errors import SourceError
@@ -78,12 +79,9 @@ def _videos(
     path = root / f"{split}.npy"
     if not films and not path.exists():
         return []
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError, SyntaxError) as error:
-        raise SourceError(
-            f"{path}: must be the array of {len(films)} films, cannot be read ({error}); copy it again"
-        ) from error
+    array = read_array(
+        path, f"the array of {len(films)} films", mend="copy it again", mmap_mode="r"
+    )
     if array.ndim != 3 or array.dtype.kind != "f" or len(array) != len(films) or not array.size:
         raise SourceError(
             f"{path}: must be numbers [{len(films)}, N, C] like {INDEX}, got {array.dtype} {list(array.shape)}; "
@@ -120,7 +118,8 @@ def _n_frames(where: str, entry: dict[str, Any], per_snippet: int | None) -> int
         n_frames = entry["n_snippets"] * per_snippet
     if n_frames is not None and (type(n_frames) is not int or n_frames < 1):
         raise SourceError(
-            f"{where}: must have a whole number of frames above 0, got {n_frames!r:.40}"
+            f"{where}: must have a whole number of frames above 0, got {n_frames!r:.40}; "
+            "write n_frames anew, or leave it out if it is not known"
         )
     return n_frames
 
@@ -133,8 +132,11 @@ def _spans(where: str, entry: dict[str, Any]) -> Spans | None:
         spans = [(int(first) - 1, int(last) - 1) for first, last in intervals]
     except (TypeError, ValueError) as error:
         raise SourceError(
-            f"{where}: intervals must be [[first, last], ...], got {intervals!r:.60}"
+            f"{where}: intervals must be [[first, last], ...], got {intervals!r:.60}; "
+            "write them anew, or leave them out if they are not known"
         ) from error
     if any(not 0 <= first <= last for first, last in spans):
-        raise SourceError(f"{where}: intervals must be 1-based and in order, got {intervals!r:.60}")
+        raise SourceError(
+            f"{where}: intervals must be 1-based and in order, got {intervals!r:.60}; count frames from 1"
+        )
     return spans

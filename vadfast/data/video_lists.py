@@ -63,16 +63,19 @@ def read_annotation(path: Path) -> dict[str, Spans]:
         try:
             frames = [int(word) for word in words[2:]]
         except ValueError as error:
-            raise SourceError(f"{where}: {_WANTED}, got {line.strip()!r:.80}") from error
+            raise SourceError(
+                f"{where}: {_WANTED}, got {line.strip()!r:.80}; mend the line"
+            ) from error
         if len(words) < 4 or len(frames) % 2:
-            raise SourceError(f"{where}: {_WANTED}, got {line.strip()!r:.80}")
+            raise SourceError(f"{where}: {_WANTED}, got {line.strip()!r:.80}; mend the line")
         spans = []
         for first, last in zip(frames[::2], frames[1::2], strict=True):
             if first == last == -1:
                 continue
             if not 1 <= first <= last:
                 raise SourceError(
-                    f"{where}: a span must be two 1-based frames in order, or -1 -1, got {first} {last}"
+                    f"{where}: a span must be two 1-based frames in order, or -1 -1, got {first} {last}; "
+                    "mend the line"
                 )
             spans.append((first - 1, last - 1))
         name = stem(words[0])
@@ -99,7 +102,9 @@ def _lines(path: Path) -> list[str]:
     try:
         return path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        raise SourceError(f"{path}: must be a text file, is not ({error.reason})") from error
+        raise SourceError(
+            f"{path}: must be a text file, is not ({error.reason}); save it as UTF-8"
+        ) from error
 
 
 def _check_unique(root: Path, names: Iterable[str]) -> None:
@@ -107,6 +112,7 @@ def _check_unique(root: Path, names: Iterable[str]) -> None:
     for name in names:
         if name in seen:
             raise SourceError(
-                f"{root}: {name} is listed twice; a film is normal or abnormal, for training or for testing"
+                f"{root}: {name} is listed twice; "
+                "a film is normal or abnormal, for training or for testing: leave one line"
             )
         seen.add(name)

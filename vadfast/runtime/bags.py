@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vadfast.errors import BackendError, BundleError, EngineMismatch
+from vadfast.arrays import read_array
+from vadfast.errors import BackendError, BundleError, EngineMismatch, SourceError
 from vadfast.runtime.bag_manifest import BagManifest, BagSpec
 from vadfast.runtime.bundle import verify
 
@@ -94,11 +95,9 @@ def open_bag_bundle(path: Path) -> BagBundle:
 
 def _load(path: Path) -> Bags:
     try:
-        array = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise BundleError(
-            f"{path}: is not a NumPy array ({error}); compile the run again"
-        ) from error
-    if not isinstance(array, np.ndarray) or array.dtype != np.float32 or not array.size:
+        array = read_array(path, "a NumPy array", mend="compile the run again")
+    except SourceError as error:
+        raise BundleError(str(error)) from error
+    if array.dtype != np.float32 or not array.size:
         raise BundleError(f"{path}: must hold float32 numbers; compile the run again")
     return array

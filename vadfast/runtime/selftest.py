@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vadfast.errors import BundleError, EngineMismatch
+from vadfast.arrays import read_array
+from vadfast.errors import BundleError, EngineMismatch, SourceError
 from vadfast.runtime.bundle import Bundle
 from vadfast.runtime.engine import Engine
 from vadfast.runtime.manifest import Artefact
@@ -88,13 +89,6 @@ def _load_golden(bundle: Bundle) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.
 
 def _load_npy(path: Path) -> npt.NDArray[Any]:
     try:
-        array: npt.NDArray[Any] = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise BundleError(
-            f"{path}: is not a NumPy array ({error}); compile the run again"
-        ) from error
-    if not isinstance(array, np.ndarray):
-        raise BundleError(
-            f"{path}: must hold one NumPy array, got an archive; compile the run again"
-        )
-    return array
+        return read_array(path, "a NumPy array", mend="compile the run again")
+    except SourceError as error:
+        raise BundleError(str(error)) from error

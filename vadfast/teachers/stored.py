@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vadfast.data.arrays import read_array
+from vadfast.arrays import read_array
 from vadfast.errors import SourceError, UsageError
 from vadfast.runtime.source import VIDEO_SUFFIXES
 

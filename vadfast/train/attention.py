@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from vadfast_kernels.attention_map.rank_pooling import rank_pooling_weights
 
-from vadfast.data.arrays import read_array
+from vadfast.arrays import read_array
 from vadfast.data.datasets import Video
 from vadfast.data.store import FrameStore
 from vadfast.errors import SourceError, UsageError
