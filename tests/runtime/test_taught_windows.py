@@ -4,16 +4,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
 
 from tests.compile.tiny import FilmSource
-from vadfast.compile.windows import PlannedRun, Tail, read_run
+from vadfast.compile.calibrate import score_normal
+from vadfast.compile.windows import PlannedRun, Tail, plan_runs, read_run
 from vadfast.data.datasets import Video
 from vadfast.data.store import open_store
 from vadfast.data.taught import open_taught
-from vadfast.errors import UsageError
+from vadfast.errors import SourceError, UsageError
 from vadfast.evaluate import strips
 from vadfast.runtime.engine import Outputs
 from vadfast.runtime.manifest import InputSpec
@@ -53,9 +55,11 @@ class Recorder:
     def close(self) -> None: ...
 
 
-def _windows_of(spec: InputSpec, source: FilmSource | Tail, batch: int = 2) -> np.ndarray:
+def _windows_of(
+    spec: InputSpec, source: FilmSource, batch: int = 2, *, first: int = 0
+) -> np.ndarray:
     engine = Recorder(batch)
-    n = sum(1 for _ in raw_scores(engine, spec, source))
+    n = sum(1 for _ in raw_scores(engine, spec, source, first=first))
     return np.concatenate(engine.windows)[:n]
 
 
@@ -74,17 +78,32 @@ def test_the_session_puts_the_pictures_of_the_newest_frame_behind_the_frames() -
     assert cost.n_frames == 11
 
 
-@pytest.mark.parametrize("tail", [0, 4])
-def test_the_gate_and_the_golden_windows_are_those_of_the_session(tail: int) -> None:
-    source = Tail(FilmSource("film", _images(14)), tail)
-    session = _windows_of(SPEC, source)
-    run = read_run(PlannedRun(source, tail + 5, 4, None), SPEC)
+@pytest.mark.parametrize("first", [0, 5])
+def test_the_windows_of_a_tail_are_those_of_the_whole_film(first: int) -> None:
+    """Teachers that start in mid-film would see no flow and no background there, as no scored film has it."""
+    source = FilmSource("film", _images(14))
+    whole = _windows_of(SPEC, source)
+    np.testing.assert_array_equal(_windows_of(SPEC, source, first=first), whole[first:])
+    engine = Recorder(2)
+    (part,) = score_normal(engine, SPEC, [Tail(source, first)], MagicMock())
+    assert len(part) == 12 - first
+    np.testing.assert_array_equal(np.concatenate(engine.windows)[: len(part)], whole[first:])
+    (plan,) = plan_runs([], [Tail(source, first)], window=3, n_windows=1)
+    run = read_run(plan, SPEC)
     assert run is not None
-    assert len(run) == 4
     found = np.concatenate(list(run.windows()))
+    np.testing.assert_array_equal(found, whole[plan.first - 2 : plan.first - 2 + len(run)])
+
+
+def test_without_teachers_no_frame_before_a_tail_is_looked_at() -> None:
+    plain = SPEC.model_copy(update={"teachers": None})
+    images = _images(9)
+    whole = _windows_of(plain, FilmSource("film", images))
     np.testing.assert_array_equal(
-        found, session[3:7]
-    )  # frames tail + 5 ... of those from tail + 2 on
+        _windows_of(plain, FilmSource("film", images), first=4), whole[4:]
+    )
+    with pytest.raises(SourceError, match=r"at least 3 frames from frame 7 on .* got 2"):
+        _windows_of(plain, FilmSource("film", images), first=7)
 
 
 def test_the_strips_of_the_worst_frames_are_scored_as_the_session_did() -> None:
@@ -136,6 +155,20 @@ def test_training_sees_what_the_session_sees_and_pays_for_it_once(films: list[Vi
     np.testing.assert_array_equal(taught, again)
     _, anew = _open(films, TeacherSettings(flow_max_px=32))
     assert anew.n_frames == 18, "other settings, other pictures"
+
+
+def test_the_cache_of_what_teachers_see_does_not_depend_on_where_one_stands(
+    films: list[Video], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _open(films, TeacherSettings())
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    np.save(elsewhere / "of-nobody.npy", np.zeros(3))
+    monkeypatch.chdir(elsewhere)
+    _, again = _open(films, TeacherSettings())
+    np.save(elsewhere / "more.npy", np.zeros(3))
+    _, and_again = _open(films, TeacherSettings())
+    assert (again.n_frames, and_again.n_frames) == (0, 0), "found in the cache"
 
 
 def test_a_teacher_that_lacks_a_file_says_so_and_leaves_nothing(

@@ -45,7 +45,7 @@ def score_normal(
         if tail.n_frames is not None and tail.n_frames < spec.n_frames:
             continue
         rows = []
-        for raw in raw_scores(engine, spec, tail):
+        for raw in raw_scores(engine, spec, tail.source, first=tail.first):
             rows.append(raw.components)
             steps.advance()
         parts.append(np.stack(rows))

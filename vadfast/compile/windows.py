@@ -7,7 +7,6 @@ normal video (there the threshold lies).
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +15,7 @@ from vadfast.data.datasets import Video
 from vadfast.errors import SourceError
 from vadfast.runtime.manifest import InputSpec
 from vadfast.runtime.preprocess import Preprocess
-from vadfast.runtime.source import Frame, Source
+from vadfast.runtime.source import Source
 from vadfast.teachers.pictures import Pictures
 
 # Windows; long enough for the causal smoothing to settle, short enough to take many runs.
@@ -26,34 +25,18 @@ _LABELLED_SHARE = 5 / 8
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """A source from frame ``first`` on: the part of a training video that was never trained on. Frames keep their index."""
+    """The part of a training video that was never trained on: the frames of ``source`` from ``first`` on.
+
+    It is no source itself: teachers remember what came before, so whoever scores it reads the whole one.
+    """
 
     source: Source
     first: int
 
     @property
-    def name(self) -> str:
-        """The name of the whole source."""
-        return self.source.name
-
-    @property
-    def path(self) -> Path:
-        """Where the whole source lies."""
-        return self.source.path
-
-    @property
-    def fps(self) -> float | None:
-        """The rate of the whole source."""
-        return self.source.fps
-
-    @property
     def n_frames(self) -> int | None:
         """Of the tail alone."""
         return None if self.source.n_frames is None else max(self.source.n_frames - self.first, 0)
-
-    def __iter__(self) -> Iterator[Frame]:
-        """Yields the frames of the tail."""
-        return (frame for frame in self.source if frame.index >= self.first)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +152,7 @@ def _normal_runs(normal: Sequence[Tail], n_runs: int, window: int) -> list[Plann
         n = min(RUN_LENGTH, n_scored)
         for j in range(n_here):
             offset = (2 * j + 1) * n_scored // (2 * n_here) - n // 2
-            plans.append(PlannedRun(tail, tail.first + window - 1 + max(offset, 0), n, None))
+            plans.append(PlannedRun(tail.source, tail.first + window - 1 + max(offset, 0), n, None))
     return plans
 
 

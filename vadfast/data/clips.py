@@ -33,6 +33,9 @@ class ClipSampler:
         self.starts = np.concatenate(starts)  # [n_clips], in store frames
         self.video = np.repeat(np.arange(len(ends)), [len(s) for s in starts])
         self._store, self._n_frames, self._batch, self._seed = store, n_frames, batch, seed
+        self._ordered: tuple[int, np.ndarray] | None = (
+            None  # the epoch last asked for, and its order
+        )
 
     def batch(self, step: int) -> Batch:
         """The batch of ``step``: a function of the seed and the step only."""
@@ -45,11 +48,10 @@ class ClipSampler:
         return Batch(frames, self.video[chosen], starts + self._n_frames - 1)
 
     def _order(self, epoch: int) -> np.ndarray:
-        cached: tuple[int, np.ndarray] | None = getattr(self, "_cached", None)
-        if cached is None or cached[0] != epoch:
-            cached = epoch, np.random.default_rng([self._seed, epoch]).permutation(len(self.starts))
-            self._cached = cached
-        return cached[1]
+        if self._ordered is None or self._ordered[0] != epoch:
+            rng = np.random.default_rng([self._seed, epoch])
+            self._ordered = epoch, rng.permutation(len(self.starts))
+        return self._ordered[1]
 
 
 def prefetch(sampler: ClipSampler, first: int, last: int) -> Generator[Batch, None, None]:
@@ -60,17 +62,20 @@ def prefetch(sampler: ClipSampler, first: int, last: int) -> Generator[Batch, No
     def read() -> None:
         try:
             for step in range(first, last):
-                item = sampler.batch(step)
-                while not stop.is_set():
-                    try:
-                        ready.put(item, timeout=0.1)
-                        break
-                    except queue.Full:
-                        continue
-                if stop.is_set():
+                if not hand_over(sampler.batch(step)):
                     return
         except BaseException as error:  # handed to the consumer, which raises it
-            ready.put(error)
+            hand_over(error)
+
+    def hand_over(item: Batch | BaseException) -> bool:
+        """Waits for a place, but never for a consumer that has gone: False then."""
+        while not stop.is_set():
+            try:
+                ready.put(item, timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False
 
     thread = threading.Thread(target=read, name="vadfast-clips", daemon=True)
     thread.start()

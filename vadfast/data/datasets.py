@@ -29,6 +29,7 @@ from vadfast.runtime.source import (
     holds_images,
     is_film,
     is_visible,
+    length_of,
     natural_sort,
     open_source,
 )
@@ -207,7 +208,7 @@ def _from_file(path: Path, test: tuple[Video, ...]) -> tuple[Video, ...]:
         listed = read.read_mat(path) if path.suffix == ".mat" else read.read_matlab_script(path)
         spans = [_numbered(listed, v, path) for v in test]
     return tuple(
-        replace(v, labels=read.from_spans(s, _length(v), where=f"{path}: video {v.name}"))
+        replace(v, labels=read.from_spans(s, length_of(v.source), where=f"{path}: video {v.name}"))
         for v, s in zip(test, spans, strict=True)
     )
 
@@ -217,9 +218,9 @@ def _from_folder(folder: Path, test: tuple[Video, ...]) -> tuple[Video, ...]:
     labelled = []
     for video in test:
         values = read.read_npy(folder / f"{video.name}.npy")
-        if len(values) != _length(video):
+        if len(values) != length_of(video.source):
             raise SourceError(
-                f"{folder}: {video.name}.npy must label the film's {_length(video)} frames, got {len(values)}; check both"
+                f"{folder}: {video.name}.npy must label the film's {length_of(video.source)} frames, got {len(values)}; check both"
             )
         labelled.append(replace(video, labels=values))
     return tuple(labelled)
@@ -236,7 +237,7 @@ def _numbered(listed: list[read.Spans], video: Video, path: Path) -> read.Spans:
 
 
 def _split(values: np.ndarray, test: tuple[Video, ...], path: Path) -> tuple[Video, ...]:
-    lengths = [_length(v) for v in test]
+    lengths = [length_of(v.source) for v in test]
     if len(values) != sum(lengths):
         raise SourceError(
             f"{path}: must hold one label per test frame, {sum(lengths)} in {len(test)} videos, got {len(values)}; "
@@ -248,16 +249,10 @@ def _split(values: np.ndarray, test: tuple[Video, ...], path: Path) -> tuple[Vid
     )
 
 
-def _length(video: Video) -> int:
-    declared = video.source.n_frames
-    # Some containers do not declare a length: then it is counted by decoding once.
-    return declared if declared is not None else sum(1 for _ in video.source)
-
-
 def _checked(values: np.ndarray, video: Video, root: Path) -> np.ndarray:
-    if len(values) != _length(video):
+    if len(values) != length_of(video.source):
         raise SourceError(
-            f"{root}: the masks of {video.name} must cover {_length(video)} frames, got {len(values)}; check both"
+            f"{root}: the masks of {video.name} must cover {length_of(video.source)} frames, got {len(values)}; check both"
         )
     return values
 

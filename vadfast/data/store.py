@@ -1,7 +1,7 @@
 """Training frames, decoded and resized once, in one memory-mapped file: epochs then cost no decoding and no memory.
 
-The file is a cache (``VADFAST_CACHE``, else the user's cache folder), keyed by the films' files and the size. Half-written
-ones cannot occur: it is written under a temporary name.
+The file is a cache (``VADFAST_CACHE``, else the user's cache folder), keyed by the films' files, the size, and who decodes and
+resizes. Half-written ones cannot occur: it is written under a temporary name.
 """
 
 import hashlib
@@ -15,11 +15,12 @@ import numpy as np
 
 from vadfast.atomic import atomic_file
 from vadfast.data.datasets import Video
-from vadfast.errors import SourceError, UsageError
+from vadfast.errors import UsageError
 from vadfast.runtime.manifest import InputSpec
 from vadfast.runtime.preprocess import Preprocess
-from vadfast.runtime.source import FolderSource
+from vadfast.runtime.source import FolderSource, length_of
 
+_VERSION = 1  # of what the same films give; raised with the code that decodes and resizes
 RESERVE_BYTES = 200 << 20  # of disk that stays free
 
 
@@ -41,51 +42,54 @@ def open_store(
         spec: size and resize rule.
         progress: called with (frames decoded, frames in all).
 
+    A film is as long as could be decoded of it, and no longer than it declares: what is held out is counted by that
+    (``holdout.py``), so that no frame behind it may be trained on.
+
     Raises:
-        SourceError: a film cannot be decoded, or has another length than it declares.
+        SourceError: a film cannot be decoded, or is cut short (``runtime/source.py``).
         UsageError: the disk has no room.
     """
-    lengths = [
-        v.source.n_frames if v.source.n_frames is not None else sum(1 for _ in v.source)
-        for v in videos
-    ]
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     path = cache_folder() / "frames" / f"{key_of(videos, spec)}.npy"
+    # Written first, so that whoever finds the frames finds it.
+    offsets_path = path.with_suffix(".offsets.npy")
     if not path.exists():
-        _write(path, videos, spec, offsets, progress)
-    return FrameStore(np.load(path, mmap_mode="r", allow_pickle=False), offsets)
+        _write(path, offsets_path, videos, spec, progress)
+    offsets = np.load(offsets_path, allow_pickle=False)
+    frames = np.load(path, mmap_mode="r", allow_pickle=False)
+    return FrameStore(frames[: offsets[-1]], offsets)
 
 
 def _write(
     path: Path,
+    offsets_path: Path,
     videos: Sequence[Video],
     spec: InputSpec,
-    offsets: np.ndarray,
     progress: Callable[[int, int], None],
 ) -> None:
-    total = int(offsets[-1])
+    declared = [length_of(video.source) for video in videos]
+    total = sum(declared)
     check_room(path.parent, total * spec.height * spec.width * 3, "the decoded training frames")
     preprocess = Preprocess(spec)
+    offsets = np.zeros(len(videos) + 1, np.int64)
     with atomic_file(path) as temporary:
         frames = np.lib.format.open_memmap(
             temporary, mode="w+", dtype=np.uint8, shape=(total, spec.height, spec.width, 3)
         )
         for v, video in enumerate(videos):
-            wanted = int(offsets[v + 1] - offsets[v])
-            n_read = 0
+            at, end = int(offsets[v]), int(offsets[v]) + declared[v]
+            # To the end of the film, whatever it declares: only there a damaged one says that it is.
             for frame in video.source:
-                if n_read < wanted:
-                    preprocess(frame.image, out=frames[offsets[v] + n_read])
-                n_read += 1
-                if n_read % 50 == 0:
-                    progress(int(offsets[v]) + min(n_read, wanted), total)
-            if n_read != wanted:
-                raise SourceError(
-                    f"{video.source.path}: declares {wanted} frames but {n_read} could be decoded; "
-                    "copy the film again or write it anew"
-                )
+                if at == end:
+                    continue
+                preprocess(frame.image, out=frames[at])
+                at += 1
+                if at % 50 == 0:
+                    progress(at, total)
+            offsets[v + 1] = at
         progress(total, total)
         frames.flush()
+        with atomic_file(offsets_path) as of_offsets:
+            np.save(of_offsets, offsets)
 
 
 def check_room(folder: Path, needed: int, what: str) -> None:
@@ -111,7 +115,12 @@ def cache_folder() -> Path:
 
 def key_of(videos: Sequence[Video], spec: InputSpec) -> str:
     """The name of what is made of the films' files at this size."""
-    digest = hashlib.sha256(f"{spec.height}x{spec.width} {spec.resize} {spec.colour}".encode())
+    import av
+    import cv2
+
+    decoders = f"{_VERSION} {sorted(av.library_versions.items())} {cv2.__version__}"
+    size = f"{spec.height}x{spec.width} {spec.resize} {spec.colour}"
+    digest = hashlib.sha256(f"{decoders} {size}".encode())
     for video in videos:
         source = video.source
         for file in source.files if isinstance(source, FolderSource) else [source.path]:

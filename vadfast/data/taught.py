@@ -95,11 +95,21 @@ def _key(videos: Sequence[Video], spec: InputSpec, settings: TeacherSettings) ->
 
     digest = hashlib.sha256(f"{_VERSION} {key_of(videos, spec)} {cv2.__version__}".encode())
     digest.update(settings.model_dump_json().encode())
-    for teacher in (settings.segmentation, settings.depth):
-        for name in ("path", "weights", "folder"):
-            named = Path(getattr(teacher, name, ""))
-            for file in sorted(named.rglob("*.npy")) if name == "folder" else [named]:
-                if file.is_file():
-                    status = file.stat()
-                    digest.update(f"{file} {status.st_size} {status.st_mtime_ns}\n".encode())
+    for file in _files(settings):
+        status = file.stat()
+        digest.update(f"{file} {status.st_size} {status.st_mtime_ns}\n".encode())
     return digest.hexdigest()[:24]
+
+
+def _files(settings: TeacherSettings) -> list[Path]:
+    """What the teachers read from disk: networks, and maps of this and other films."""
+    found: list[Path] = []
+    for teacher in (settings.segmentation, settings.depth):
+        for name in ("path", "weights"):
+            named = getattr(teacher, name, None)
+            if named is not None and Path(named).is_file():
+                found.append(Path(named))
+        folder = getattr(teacher, "folder", None)
+        if folder is not None:
+            found += sorted(Path(folder).rglob("*.npy"))
+    return found

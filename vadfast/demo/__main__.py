@@ -98,10 +98,10 @@ def _film_scene(root: Path, n_frames: int) -> tuple[Path, Path]:
 def _split(video: Path, out: Path) -> tuple[Path, Path]:
     """Cuts a film in two, re-encoded so that both parts have exact frame counts; returns (first, rest)."""
     from vadfast.data.synthetic import write_frames
-    from vadfast.runtime.source import open_source
+    from vadfast.runtime.source import length_of, open_source
 
     source = open_source(video)
-    total = source.n_frames or sum(1 for _ in source)
+    total = length_of(source)
     cut = int(total * TRAINED_PART)
     first, rest = out / "first-part" / f"{video.stem}.mp4", out / f"{video.stem}-rest.mp4"
     fps = source.fps or 25.0

@@ -54,13 +54,20 @@ class ScoredFrame:
 
 
 def raw_scores(
-    engine: Engine, spec: InputSpec, source: "Source", *, cost: TeacherCost | None = None
+    engine: Engine,
+    spec: InputSpec,
+    source: "Source",
+    *,
+    first: int = 0,
+    cost: TeacherCost | None = None,
 ) -> Generator[RawScore, None, None]:
-    """Yields one result per frame, in order, from frame ``spec.n_frames - 1`` on; adds what its teachers take to ``cost``.
+    """Yields one result per frame, in order, from frame ``first + spec.n_frames - 1`` on; adds what its teachers take to ``cost``.
+
+    No window reaches before frame ``first``. Teachers see the frames before it, too: what they remember is part of what they say.
 
     Raises:
         SourceError: from the source, after every frame before the fault was yielded; or the source
-            is shorter than a window.
+            has no window from frame ``first`` on.
         BackendError: the engine returned a value that is not finite, or a teacher cannot run here.
         UsageError: a teacher lacks a file.
     """
@@ -71,7 +78,7 @@ def raw_scores(
     stop = threading.Event()
     reader = threading.Thread(
         target=_read,
-        args=(spec, source, cost, free, ready, stop),
+        args=(spec, source, first, cost, free, ready, stop),
         name=f"read {source.name}",
         daemon=True,
     )
@@ -84,8 +91,9 @@ def raw_scores(
         if batch.error is not None:
             raise batch.error
         if batch.n_frames < spec.n_frames:
+            where = f" from frame {first} on" if first else ""
             raise SourceError(
-                f"{source.name}: must have at least {spec.n_frames} frames (the model looks at "
+                f"{source.name}: must have at least {spec.n_frames} frames{where} (the model looks at "
                 f"{spec.n_frames} at once), "
                 f"got {batch.n_frames}; give a longer video"
             )
@@ -127,6 +135,7 @@ class _End:
 def _read(
     spec: InputSpec,
     source: "Source",
+    first: int,
     cost: TeacherCost | None,
     free: "SimpleQueue[_Batch | None]",
     ready: "SimpleQueue[_Batch | _End]",
@@ -144,8 +153,12 @@ def _read(
         for frame in source:
             if stop.is_set():
                 return
+            if frame.index < first and teach is None:
+                continue
             seen = preprocess(frame.image, window.slot())
             taught = teach(seen, frame.index) if teach else None
+            if frame.index < first:
+                continue
             view = window.commit()
             n_frames += 1
             if view is None:

@@ -98,7 +98,7 @@ class VideoSource:
             raise SourceError(
                 f"{self.path}: must hold at least one frame, none could be decoded; copy the file again"
             )
-        if declared and n_read < declared - max(2, declared // 100):
+        if declared and n_read < declared - _may_lack(declared):
             raise SourceError(
                 f"{self.path}: is truncated, it declares {declared} frames and {n_read} could be decoded; copy it again"
             )
@@ -132,6 +132,19 @@ class VideoSource:
                 f"{self.path}: must hold a video stream, it has none; name another file"
             )
         return container
+
+
+def _may_lack(declared: int) -> int:
+    """How many frames fewer than its container declares a whole film may have; docs/data.md says so.
+
+    Encoders count what they were given, and drop one at the end or at a cut; more than 1 % is a film that was cut short.
+    """
+    return max(2, declared // 100)
+
+
+def length_of(source: Source) -> int:
+    """How many frames ``source`` declares; counted, by decoding it once, where its container declares none."""
+    return source.n_frames if source.n_frames is not None else sum(1 for _ in source)
 
 
 class FolderSource:
