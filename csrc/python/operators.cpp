@@ -24,16 +24,27 @@ using vad::Use;
     throw py::value_error(name + " must be " + wanted + ", got " + vad::words(got));
 }
 
-void check_sides(const Array & x, const std::string & name) {
-    if (x.on_cuda || x.shape.size() != 4) {
-        refuse(name, "of 4 sides, on the CPU", x);
+void check_sides(const Array & x, const std::string & name, size_t n = 4) {
+    if (x.on_cuda || x.shape.size() != n) {
+        refuse(name, "of " + std::to_string(n) + " sides, on the CPU", x);
     }
 }
 
-Array dense(py::handle x, const std::string & name, Use use) {
-    Array array = vad::dense_array_of(x, name, Kind::floating, 32, use);
-    check_sides(array, name);
+Array dense(py::handle x, const std::string & name, Use use, size_t n_sides = 4, int32_t bits = 32) {
+    Array array = vad::dense_array_of(x, name, Kind::floating, bits, use);
+    check_sides(array, name, n_sides);
     return array;
+}
+
+// Aligned to 64 bytes; of none, where the core is to say why, of one line.
+template <typename T>
+std::unique_ptr<T, decltype(&std::free)> scratch_of(int64_t n) {
+    const size_t                             n_bytes = (size_t(std::max<int64_t>(n, 1)) * sizeof(T) + 63) / 64 * 64;
+    std::unique_ptr<T, decltype(&std::free)> memory(static_cast<T *>(std::aligned_alloc(64, n_bytes)), std::free);
+    if (memory == nullptr) {
+        throw std::bad_alloc();
+    }
+    return memory;
 }
 
 // [n, height, width, channels] of any strides, but the channels of a position side by side.
@@ -74,12 +85,7 @@ void criss_cross(py::handle q_, py::handle k_, py::handle v_, py::handle y_, py:
     vad_status status;
     {
         py::gil_scoped_release released;
-        const int64_t          n = vad_criss_cross_scratch(input.height, input.width, input.d, input.c, n_threads);
-        const auto             n_bytes = (size_t(std::max<int64_t>(n, 1)) * sizeof(float) + 63) / 64 * 64;  // 0: the core says why
-        std::unique_ptr<float, decltype(&std::free)> scratch(static_cast<float *>(std::aligned_alloc(64, n_bytes)), std::free);
-        if (scratch == nullptr) {
-            throw std::bad_alloc();
-        }
+        const auto scratch = scratch_of<float>(vad_criss_cross_scratch(input.height, input.width, input.d, input.c, n_threads));
         status = vad_criss_cross(&input, static_cast<float *>(y.data), static_cast<float *>(state.data), scratch.get(),
                                  vad::threads_of(n_threads, run));
     }
@@ -102,6 +108,74 @@ void channels_last(py::handle x_, py::handle out_, int32_t n_threads, uintptr_t 
     vad::check(status);
 }
 
+// Bags, and what is made of the weights, by its sides.
+struct Bags {
+    Array                   f;
+    Array                   planes;
+    Array                   kernel;
+    vad_sta_attention_input input;
+
+    Bags(const std::string & name, py::handle f_, py::handle planes_, py::handle kernel_)
+        : f(dense(f_, name + ": f", Use::input, 3)), planes(dense(planes_, name + ": planes", Use::input, 1)),
+          kernel(dense(kernel_, name + ": kernel", Use::input, 2)), input{} {
+        const auto & k = kernel.shape;
+        if (planes.shape[0] != 10 || k[0] != k[1] || k[0] % 2 == 0) {
+            throw py::value_error(name + ": planes must be [10], and kernel square, of 2 n + 1 rows for n harmonics, got " +
+                                  vad::words(planes) + ", " + vad::words(kernel));
+        }
+        input.n           = vad::size_of(f.shape[0], name + ": f", f);
+        input.height      = vad::size_of(f.shape[1], name + ": f", f);
+        input.width       = vad::size_of(f.shape[2], name + ": f", f);
+        input.n_harmonics = vad::size_of(k[0] / 2, name + ": kernel", kernel);
+        input.f           = static_cast<const float *>(f.data);
+        input.planes      = static_cast<const float *>(planes.data);
+        input.kernel      = static_cast<const float *>(kernel.data);
+    }
+
+    int64_t n_scratch(int32_t n_threads) const {
+        return vad_sta_attention_scratch(input.n, input.height, input.width, input.n_harmonics, n_threads);
+    }
+};
+
+Array like(const Array & model, py::handle x, const std::string & name, Use use, int32_t bits = 32) {
+    Array array = dense(x, name, use, model.shape.size(), bits);
+    if (array.shape != model.shape) {
+        refuse(name, vad::words(model.shape), array);
+    }
+    return array;
+}
+
+void sta_attention(py::handle f, py::handle planes, py::handle kernel, py::handle y_, int32_t n_threads, uintptr_t run) {
+    const Bags  bags("sta_attention", f, planes, kernel);
+    const Array y = like(bags.f, y_, "sta_attention: y", Use::result);
+    vad_status  status;
+    {
+        py::gil_scoped_release released;
+        const auto             scratch = scratch_of<double>(bags.n_scratch(n_threads));
+        status = vad_sta_attention(&bags.input, static_cast<float *>(y.data), scratch.get(), vad::threads_of(n_threads, run));
+    }
+    vad::check(status);
+}
+
+void sta_attention_backward(py::handle f, py::handle planes, py::handle kernel, py::handle dy_, py::handle df_, py::handle dplanes_,
+                            py::handle dkernel_, int32_t n_threads, uintptr_t run) {
+    const std::string name = "sta_attention_backward";
+    const Bags        bags(name, f, planes, kernel);
+    const Array       dy      = like(bags.f, dy_, name + ": dy", Use::input);
+    const Array       df      = like(bags.f, df_, name + ": df", Use::result);
+    const Array       dplanes = like(bags.planes, dplanes_, name + ": dplanes", Use::result, 64);
+    const Array       dkernel = like(bags.kernel, dkernel_, name + ": dkernel", Use::result, 64);
+    vad_status        status;
+    {
+        py::gil_scoped_release released;
+        const auto             scratch = scratch_of<double>(bags.n_scratch(n_threads));
+        status = vad_sta_attention_backward(&bags.input, static_cast<const float *>(dy.data), static_cast<float *>(df.data),
+                                            static_cast<double *>(dplanes.data), static_cast<double *>(dkernel.data), scratch.get(),
+                                            vad::threads_of(n_threads, run));
+    }
+    vad::check(status);
+}
+
 }  // namespace
 
 void bind_operators(py::module_ & m) {
@@ -110,4 +184,10 @@ void bind_operators(py::module_ & m) {
           "Writes y [n, height, width, c] and state [n, height, width, 2] of criss-cross attention; float32, channels last.");
     m.def("channels_last", &channels_last, py::arg("x"), py::arg("out"), py::kw_only(), py::arg("n_threads"), py::arg("run") = 0,
           "Writes x [n, channels, height, width] as out [n, height, width, channels]; float32, both contiguous.");
+    m.def("sta_attention", &sta_attention, py::arg("f"), py::arg("planes"), py::arg("kernel"), py::arg("y"), py::kw_only(),
+          py::arg("n_threads"), py::arg("run") = 0,
+          "Writes y, like f [n, height, width], of STA's attention; planes [10] and kernel [2 n + 1, 2 n + 1] as in operators.h; float32.");
+    m.def("sta_attention_backward", &sta_attention_backward, py::arg("f"), py::arg("planes"), py::arg("kernel"), py::arg("dy"),
+          py::arg("df"), py::arg("dplanes"), py::arg("dkernel"), py::kw_only(), py::arg("n_threads"), py::arg("run") = 0,
+          "Writes the gradients df (float32), dplanes and dkernel (float64), each of its input's shape, for dy like f.");
 }

@@ -1,4 +1,4 @@
-"""STA's attention in linear time: the circle's bound is kept, values and gradients are the exact form's."""
+"""STA's attention in linear time: the circle's bound is kept, values and gradients are the exact form's on every backend."""
 
 import math
 
@@ -16,10 +16,12 @@ from tests.ops.tolerances import (
     assert_as_good_as_eager,
     assert_gradients_as_good_as_eager,
     error,
+    gradients,
 )
 
 SHAPES = ((1, 1, 1), (1, 1, 9), (2, 7, 1), (2, 5, 13), (3, 32, 50))
 D = 10
+BACKENDS = ("native", "torch")
 
 
 def _by_loops(f: Tensor, wq: Tensor, bq: Tensor, wk: Tensor, bk: Tensor) -> Tensor:
@@ -85,12 +87,13 @@ def test_harmonics_follow_the_error_that_is_asked_for() -> None:
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("recurrence", [1, 2])
-def test_values_and_gradients(shape: tuple[int, ...], recurrence: int) -> None:
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_values_and_gradients(shape: tuple[int, ...], recurrence: int, backend: str) -> None:
     inputs = sta_inputs(shape)
     exact = [x.double() for x in inputs]
 
     def fused(*x: Tensor) -> Tensor:
-        return ops.sta_attention(*x, recurrence=recurrence, backend="torch")
+        return ops.sta_attention(*x, recurrence=recurrence, backend=backend)
 
     def eager(*x: Tensor) -> Tensor:
         return reference(*x, recurrence=recurrence)
@@ -121,7 +124,59 @@ def test_degenerate_planes(case: str) -> None:
     else:
         wq, bq, wk, bk = (x[:1] for x in (wq, bq, wk, bk))
     inputs = [f, wq, bq, wk, bk]
-    assert error(ops.sta_attention(*inputs, max_error=1e-12), reference(*inputs)) <= FLOOR
+    truth = reference(*inputs)
+    assert error(ops.sta_attention(*inputs, max_error=1e-12), truth) <= FLOOR
+    in_float32 = ops.sta_attention(*(x.float() for x in inputs), max_error=1e-12, backend="native")
+    assert error(in_float32, truth) <= FLOOR
+
+
+def test_where_there_is_no_direction_there_is_no_gradient() -> None:
+    f, wq, _, wk, bk = sta_inputs((1, 4, 6))
+    f[0, 1, 2] = 0  # q is 0 there, without a bias
+    for backend in BACKENDS:
+        leaves = [x.clone().requires_grad_() for x in (f, wq, torch.zeros(D), wk, bk)]
+        ops.sta_attention(*leaves, recurrence=1, backend=backend).sum().backward()
+        assert all(torch.isfinite(x.grad).all() for x in leaves if x.grad is not None)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_not_finite_reaches_its_cross_and_nothing_else(backend: str, value: float) -> None:
+    f, *weights = sta_inputs((2, 5, 70))
+    f[1, 3, 66] = value
+    y = ops.sta_attention(f, *weights, recurrence=1, backend=backend)
+    touched = torch.zeros(f.shape, dtype=torch.bool)
+    touched[1, 3], touched[1, :, 66] = True, True
+    assert torch.equal(~torch.isfinite(y), touched)
+
+
+def test_native_gives_the_same_bits_with_any_number_of_threads() -> None:
+    inputs = sta_inputs((3, 7, 150))
+
+    def grads() -> list[Tensor]:
+        return gradients(lambda *x: ops.sta_attention(*x, backend="native"), inputs)
+
+    threads = torch.get_num_threads()
+    found = grads()
+    try:
+        torch.set_num_threads(3)
+        again = grads()
+    finally:
+        torch.set_num_threads(threads)
+    assert all(map(torch.equal, found, again))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_slice_is_what_its_copy_is(backend: str) -> None:
+    f, *weights = sta_inputs((4, 5, 12))
+    for part in (f[::2, :, 3:8], f.mT):
+        leaf = part.detach().requires_grad_()
+        found = ops.sta_attention(leaf, *weights, backend=backend)
+        wanted = ops.sta_attention(part.contiguous(), *weights, backend=backend)
+        assert torch.equal(found, wanted)
+        found.sum().backward()  # whose gradient is one number, expanded
+        assert leaf.grad is not None
+        assert torch.isfinite(leaf.grad).all()
 
 
 @pytest.mark.parametrize("max_error", [1e-2, 1e-4])
@@ -147,16 +202,17 @@ def test_memory_is_linear(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(torch, "stack", watched)
     f, *weights = sta_inputs((40, 32, 400))
-    ops.sta_attention(f, *weights)
+    ops.sta_attention(f, *weights, backend="torch")
     assert largest * f.element_size() <= 8 << 20, "features of all bags at once"
     assert largest < f[0].numel() * (32 + 400) / 2, "as many numbers as scores"
 
 
-def test_opcheck() -> None:
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_opcheck(backend: str) -> None:
     f, *weights = sta_inputs((2, 3, 5))
-    torch.library.opcheck(_prepare, (*weights, 8, "torch"))
+    torch.library.opcheck(_prepare, (*weights, 8, backend))
     tensors = (f, *circle.prepared(*weights, 8))
-    torch.library.opcheck(_forward, (*(x.requires_grad_() for x in tensors), "torch"))
+    torch.library.opcheck(_forward, (*(x.requires_grad_() for x in tensors), backend))
 
 
 def test_a_frozen_weight_changes_no_bit() -> None:
@@ -182,12 +238,20 @@ def test_compiles_into_one_graph_and_exports() -> None:
     [
         ({"recurrence": 0}, "recurrence must be at least 1, got 0"),
         ({"max_error": -1e-3}, "max_error must be at least 0"),
-        ({"backend": "cuda"}, "backend must be one of auto, triton, torch"),
+        ({"backend": "cuda"}, "backend must be one of auto, triton, native, torch"),
     ],
 )
 def test_options_out_of_range_are_named(options: dict[str, object], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         ops.sta_attention(*sta_inputs((1, 4, 6)), **options)
+
+
+def test_a_named_backend_runs_or_raises() -> None:
+    inputs = sta_inputs((1, 4, 6))
+    with pytest.raises(ops.BackendError, match=r"'native' computes in float32, got torch\.float64"):
+        ops.sta_attention(*(x.double() for x in inputs), backend="native")
+    with pytest.raises(ops.BackendError, match=r"'native' expands exp, and takes max_error above"):
+        ops.sta_attention(*inputs, max_error=0, backend="native")
 
 
 def test_what_does_not_fit_is_named() -> None:

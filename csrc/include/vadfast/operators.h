@@ -45,6 +45,32 @@ VAD_API int64_t vad_criss_cross_scratch(int32_t height, int32_t width, int32_t d
  */
 VAD_API vad_status vad_criss_cross(const vad_criss_cross_input * input, float * y, float * state, float * scratch, vad_threads threads);
 
+/*
+ * STA's attention, y = f + the mean of f over each element's row and column (itself once), weighted by exp of the cosine of q = f wq + bq
+ * and k = f wk + bk, by the Fourier series of that exp: time linear in the number of elements.
+ */
+typedef struct {
+    int32_t       n;           /* bags */
+    int32_t       height;      /* segments */
+    int32_t       width;       /* features */
+    int32_t       n_harmonics; /* of the series, up to VAD_STA_MAX_HARMONICS: 9 are float32 round-off */
+    const float * f;           /* [n, height, width], contiguous */
+    const float * planes;      /* [10]: |w|, b along w, b across it, for q and for k; then their planes' axes' products by rows */
+    const float * kernel;      /* [2 n_harmonics + 1, 2 n_harmonics + 1]: the series, by 1, cos t, sin t, cos 2t, ... of q and of k */
+} vad_sta_attention_input;
+
+#define VAD_STA_MAX_HARMONICS 40
+
+/* Returns how many doubles of scratch memory a call of either function needs; 0 for sizes that cannot be right, or that no memory holds. */
+VAD_API int64_t vad_sta_attention_scratch(int32_t n, int32_t height, int32_t width, int32_t n_harmonics, int32_t n_threads);
+
+/* Writes y [n, height, width], contiguous. `scratch` is aligned to 64 bytes. The same bits however many threads. */
+VAD_API vad_status vad_sta_attention(const vad_sta_attention_input * input, float * y, double * scratch, vad_threads threads);
+
+/* Writes df, the gradient of f, and those of planes [10] and of kernel for dy, that of y, like f. The same bits however many threads. */
+VAD_API vad_status vad_sta_attention_backward(const vad_sta_attention_input * input, const float * dy, float * df, double * dplanes,
+                                              double * dkernel, double * scratch, vad_threads threads);
+
 #ifdef __cplusplus
 }
 #endif

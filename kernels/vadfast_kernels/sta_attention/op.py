@@ -23,20 +23,21 @@ Numbers
     arithmetic  every exp(s), and its derivatives by the angles of q and k, within ``max_error`` in exact arithmetic; the default
                 1e-7 is float32 round-off (9 harmonics). ``max_error=0`` asks for exp itself.
     time        O(B N C n) with n harmonics; O(B N C (N + C)) with max_error=0; the eager form takes O(B N C (N + C) D).
-    memory      O(B N C + N C n) in torch, O(B N C + B C n) in triton, O(B N C) with max_error=0; the eager form holds several
-                tensors of B N C (N + C).
+    memory      O(B N C + N C n) in torch, O(B N C + B C n) in triton, O(B N C + C n) in native, O(B N C) with max_error=0; the
+                eager form holds several tensors of B N C (N + C).
     gradient    to f and the weights; no second derivative. Those of the weights are sums that nearly cancel: in float32 they
-                keep four digits in eager. torch computes them in float64 on the CPU; triton centres f, and adds up in float64
-                what float32 summed of a few hundred elements.
+                keep four digits in eager. native, and torch on the CPU, compute in float64; triton centres f, and adds up in
+                float64 what float32 summed of a few hundred elements.
     degenerate  where f w + b is exactly 0 the reference takes the cosine 0, this operator the angle 0, and the gradient 0.
     not finite  a NaN or infinity in a bag reaches every element of its row and column, as in eager.
-    repeatable  bit for bit on one device: no atomics.
+    repeatable  bit for bit on one device: no atomics; native with any number of threads.
     launches    triton: 3 for a recurrence, 1 with max_error=0, and 1 for all that is made of the weights; where these are trained,
                 PyTorch differentiates that, in some 80 launches of a few numbers.
 
 Backends, in the order that ``backend="auto"`` tries them
 
     triton      CUDA of capability 8.0, float32; max_error of 0, or of 1e-10 at least    triton_impl.py
+    native      CPU, float32; max_error above 0                                           native_impl.py
     torch       any device; max_error above 0                                             torch_impl.py
     reference   by name: the formula as it stands, O(N C (N + C)) memory, exp itself whatever max_error is
 
@@ -57,7 +58,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vadfast_kernels import _triton
+from vadfast_kernels import _native, _triton
 from vadfast_kernels._dtypes import no_autocast
 from vadfast_kernels._op import Backend, Operator
 from vadfast_kernels.sta_attention import circle, reference
@@ -66,6 +67,7 @@ from vadfast_kernels.sta_attention.tuned import MAX_HARMONICS
 MAX_ERROR = 1e-7
 _DTYPES = (torch.float32, torch.float64)
 _NAME = "sta_attention"
+_EXPANDS = "expands exp, and takes max_error above 0 (backend 'reference' is exact)"
 
 
 def sta_attention(
@@ -113,11 +115,21 @@ def _triton_refusal(f: Tensor, n_harmonics: int) -> str | None:
     return _triton.refusal(f)
 
 
+def _native_refusal(f: Tensor, n_harmonics: int) -> str | None:
+    if f.device.type != "cpu":
+        return f"needs a CPU tensor, got one on {f.device.type}"
+    if f.dtype != torch.float32:
+        return f"computes in float32, got {f.dtype}"
+    if n_harmonics == 0:
+        return _EXPANDS
+    return _native.refusal()
+
+
 def _torch_refusal(f: Tensor, n_harmonics: int) -> str | None:
     if f.dtype not in _DTYPES:
         return f"computes in float32 and float64, got {f.dtype}"
     if n_harmonics == 0:
-        return "expands exp, and takes max_error above 0 (backend 'reference' is exact)"
+        return _EXPANDS
     return None
 
 
@@ -131,6 +143,7 @@ OPERATOR = Operator(
     _NAME,
     (
         Backend("triton", "vadfast_kernels.sta_attention.triton_impl", _triton_refusal),
+        Backend("native", "vadfast_kernels.sta_attention.native_impl", _native_refusal),
         Backend("torch", "vadfast_kernels.sta_attention.torch_impl", _torch_refusal),
     ),
 )
