@@ -8,10 +8,8 @@ from typing import Any
 
 import cv2
 import numpy as np
-import onnx
 import pytest
 import torch
-from onnx import TensorProto, helper, numpy_helper
 
 from vadfast.errors import BackendError, SourceError, UsageError
 from vadfast.teachers import coco, mask_rcnn
@@ -114,72 +112,6 @@ def test_depth_maps_hold_for_a_film_or_for_each_frame(tmp_path: Path) -> None:
         open_teacher(settings, Path("c"))(image, 0)
 
 
-def _model(path: Path, nodes: list[Any], outputs: list[Any], constants: list[Any]) -> str:
-    """Writes an ONNX model whose input is ``x`` [1, 3, 16, 16]."""
-    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 16, 16])
-    graph = helper.make_graph(nodes, "made", [x], outputs, constants)
-    opset = [helper.make_opsetid("", 18)]
-    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=9), path)
-    return str(path)
-
-
-def _constants(**values: np.ndarray) -> tuple[list[Any], list[Any]]:
-    kinds = {"f": TensorProto.FLOAT, "i": TensorProto.INT64}
-    nodes = [
-        helper.make_node("Constant", [], [name], value=numpy_helper.from_array(value))
-        for name, value in values.items()
-    ]
-    outputs = [
-        helper.make_tensor_value_info(name, kinds[value.dtype.kind], value.shape)
-        for name, value in values.items()
-    ]
-    return nodes, outputs
-
-
-def test_an_onnx_segmentation_is_painted_surest_last(tmp_path: Path) -> None:
-    masks = np.zeros((3, 1, 16, 16), np.float32)
-    masks[0, 0, :8], masks[1, 0, 4:12], masks[2, 0, 12:] = 0.9, 0.9, 0.9
-    nodes, outputs = _constants(
-        boxes=np.zeros((3, 4), np.float32),
-        labels=np.array([1, 3, 62]),  # person, car, chair
-        scores=np.array([0.9, 0.6, 0.4], np.float32),
-        masks=masks,
-    )
-    path = _model(tmp_path / "m.onnx", nodes, outputs, [])
-    image = np.zeros((16, 16, 3), np.uint8)
-    found = open_teacher(OnnxSegmentation(path=path), FILM)(image, 0)
-    rows = [1] * 8 + [4] * 4 + [0] * 4  # person over car; the chair is not sure enough
-    np.testing.assert_array_equal(found, np.repeat(np.array(rows)[:, None], 16, axis=1))
-    low = open_teacher(OnnxSegmentation(path=path, min_score=0.3), FILM)(image, 0)
-    assert low[15, 0] == coco.NAMES.index("other")
-    nodes, outputs = _constants(labels=np.array([1]), scores=np.ones(1, np.float32))
-    path = _model(tmp_path / "bad.onnx", nodes, outputs, [])
-    with pytest.raises(BackendError, match=r"must return labels .* got int64 \[1\], float32 \[1\]"):
-        open_teacher(OnnxSegmentation(path=path), FILM)(image, 0)
-
-
-def test_an_onnx_depth_is_taken_once_a_scene(tmp_path: Path) -> None:
-    """The model's inverse depth is the mean of the channels."""
-    path = _model(
-        tmp_path / "d.onnx",
-        [helper.make_node("ReduceMean", ["x", "axis"], ["y"], keepdims=0)],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 16, 16])],
-        [numpy_helper.from_array(np.array([1]), "axis")],
-    )
-    settings = OnnxDepth(path=path, n_frames=2, mean=(0, 0, 0), std=(1, 1, 1))
-    teacher = open_teacher(settings, FILM)
-    image = np.repeat(np.linspace(0, 255, 16).astype(np.uint8)[:, None, None], 16, axis=1)
-    image = np.repeat(image, 3, axis=2)
-    depth = teacher(image, 0)
-    assert depth[0].min() == 1  # dark: a small inverse depth is far
-    assert depth[-1].max() == 0
-    assert (np.diff(depth[:, 0]) <= 0).all()
-    teacher(image, 1)
-    np.testing.assert_array_equal(teacher(255 - image, 2), depth)  # two frames were enough
-    flat = open_teacher(settings, FILM)(np.full((16, 16, 3), 9, np.uint8), 0)
-    assert not flat.any()
-
-
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
@@ -196,12 +128,6 @@ def test_what_is_missing_is_named_with_its_source_and_the_default(
 ) -> None:
     with pytest.raises(UsageError, match=words):
         open_teacher(settings, FILM)
-
-
-def test_a_damaged_network_is_said(tmp_path: Path) -> None:
-    (tmp_path / "x.onnx").write_bytes(b"x")
-    with pytest.raises(BackendError, match=r"x.onnx: ONNX Runtime cannot read it"):
-        open_teacher(OnnxDepth(path=str(tmp_path / "x.onnx")), FILM)
 
 
 class _FakeMaskRCNN(torch.nn.Module):

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from vadfast.errors import BackendError
-from vadfast.teachers.onnx_session import open_session
+from vadfast.teachers.onnx_session import open_network
 from vadfast.teachers.settings import OnnxDepth
 
 _SOURCE = "https://github.com/isl-org/MiDaS/releases (model-small.onnx)"
@@ -19,8 +19,7 @@ class OnnxDepthTeacher:
 
     def __init__(self, settings: OnnxDepth, film: Path) -> None:
         self._settings = settings
-        self._session = open_session(settings.path, key="depth", source=_SOURCE, default=_DEFAULT)
-        self._input = self._session.get_inputs()[0]
+        self._network = open_network(settings.path, key="depth", source=_SOURCE, default=_DEFAULT)
         self._seen: list[np.ndarray] = []
         self._depth = np.zeros((1, 1), np.float32)
 
@@ -37,12 +36,11 @@ class OnnxDepthTeacher:
         return self._depth
 
     def _inverse_depth(self, image: np.ndarray) -> np.ndarray:
-        sides = [n if isinstance(n, int) else self._settings.side_px for n in self._input.shape[2:]]
-        x = cv2.resize(image, sides[::-1], interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+        side = self._settings.side_px
+        size = (self._network.width or side, self._network.height or side)
+        x = cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
         mean, std = (np.array(v, np.float32) for v in (self._settings.mean, self._settings.std))
-        x = (x - mean) / std
-        fed = {self._input.name: np.ascontiguousarray(x.transpose(2, 0, 1)[None])}
-        found = self._session.run(None, fed)[0].squeeze()
+        found = self._network.run((x - mean) / std)[0].squeeze()
         if found.ndim != 2 or not np.isfinite(found).all():
             raise BackendError(
                 f"{self._settings.path}: must return finite inverse depth [1, h, w], got {list(found.shape)}; "

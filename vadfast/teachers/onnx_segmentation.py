@@ -8,7 +8,7 @@ import numpy as np
 
 from vadfast.errors import BackendError
 from vadfast.teachers.coco import paint
-from vadfast.teachers.onnx_session import open_session
+from vadfast.teachers.onnx_session import open_network
 from vadfast.teachers.settings import OnnxSegmentation
 
 _SOURCE = "torch.onnx.export of torchvision's maskrcnn_resnet50_fpn (docs/methods.md)"
@@ -16,23 +16,21 @@ _DEFAULT = "background subtraction (mog2) needs no network"
 
 
 class OnnxSegmentationTeacher:
-    """RGB in [0, 1] as [3, H, W] or [1, 3, H, W] goes in; out come labels [n] of integers, scores [n], masks [n, 1, H, W] or [n, H, W].
+    """RGB in [0, 1] as [3, h, w] or [1, 3, h, w] goes in, at the network's size where its file fixes one; instances come out.
 
-    Outputs are known by their kind, not by their names; others (boxes) are left alone.
+    They are labels [n] of integers, scores [n] and masks [n, 1, h, w] or [n, h, w]. Outputs are known by their kind, not by their names; others (boxes) are left alone.
     """
 
     def __init__(self, settings: OnnxSegmentation, film: Path) -> None:
         self._path, self._min_score = settings.path, settings.min_score
-        self._session = open_session(
+        self._network = open_network(
             settings.path, key="segmentation", source=_SOURCE, default=_DEFAULT
         )
-        self._input = self._session.get_inputs()[0]
 
     def __call__(self, image: np.ndarray, index: int) -> np.ndarray:
         """Returns the group of each pixel, uint8 [H, W]."""
-        x = np.ascontiguousarray(image.transpose(2, 0, 1), np.float32) / 255  # [3, H, W]
-        x = x[None] if len(self._input.shape) == 4 else x
-        labels, scores, masks = self._instances(self._session.run(None, {self._input.name: x}))
+        outputs = self._network.run(image.astype(np.float32) / 255)
+        labels, scores, masks = self._instances(outputs)
         if not len(labels):
             return np.zeros(image.shape[:2], np.uint8)
         found = paint(labels, scores, masks, min_score=self._min_score)
