@@ -15,6 +15,8 @@ if not torch.cuda.is_available():
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["VADFAST_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    # Keys too: tests sign bundles, and trust no key of whoever runs them.
+    os.environ["VADFAST_CONFIG"] = str(tmp_path_factory.mktemp("config"))
 
 
 @pytest.fixture(scope="session")

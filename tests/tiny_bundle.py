@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from vadfast.compile.signing import open_key, sign
+
 T, H, W, CELL = 5, 16, 24, 4
 
 COMPONENTS = [
@@ -150,8 +152,8 @@ def make_bundle(path: Path, **changes: Any) -> Path:
 
 
 def seal(path: Path, values: dict[str, Any]) -> None:
-    """Writes both manifest files for what lies in ``path`` (unless ``values`` has ``files``)."""
-    own = ("manifest.json", "manifest.sha256")
+    """Writes manifest, hash and signature for what lies in ``path`` (unless ``values`` has ``files``)."""
+    own = ("manifest.json", "manifest.sha256", "SIGNATURE")
     files = {
         file.relative_to(path).as_posix(): {
             "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
@@ -165,3 +167,4 @@ def seal(path: Path, values: dict[str, Any]) -> None:
     (path / own[1]).write_text(
         f"{hashlib.sha256(content).hexdigest()}  {own[0]}\n", encoding="utf-8"
     )
+    sign(path, content, open_key(None))

@@ -45,6 +45,20 @@ JsonFile = Annotated[
 ]
 
 
+TrustKeys = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--trust",
+        metavar="KEY.pub",
+        help="Public key whose bundles are opened, beside this machine's.",
+    ),
+]
+AllowUnsigned = Annotated[
+    bool,
+    typer.Option("--allow-unsigned", help="Open bundles that nobody signed, or an unknown key."),
+]
+
+
 def run_command(
     function: Callable[..., Any], *, name: str, arguments: list[str] | None = None
 ) -> NoReturn:

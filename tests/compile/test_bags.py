@@ -14,6 +14,7 @@ from vadfast.cli import exit_code_of
 from vadfast.compile.__main__ import command as compile_command
 from vadfast.compile.bag_scorer import LinearAttention
 from vadfast.compile.bundle import seal
+from vadfast.compile.signing import open_key
 from vadfast.errors import BundleError, EngineMismatch
 from vadfast.evaluate.__main__ import command as evaluate_command
 from vadfast.layers import STAAttention
@@ -58,6 +59,12 @@ def test_the_bundle_has_the_runs_scores_and_auc(
     assert np.ptp(eager) > 0.1  # not all the same
     np.testing.assert_allclose(ours, eager, atol=1e-5)
     assert reports[1]["subject"]["backend"] == "onnxruntime"
+    for report in reports:
+        speed = report["speed"]
+        assert speed["batch"] == 16
+        assert 0 < speed["p50_ms"] <= speed["p99_ms"]
+        # Reading is in the first, the network alone in the second.
+        assert 0 < speed["bags_per_s"] < 1e6
     assert reports[1]["auc"] == pytest.approx(reports[0]["auc"], abs=1e-6)
 
 
@@ -95,19 +102,34 @@ def test_a_bundle_of_bags_that_is_not_whole_is_said(
         "golden/scores.npy",
         "manifest.json",
         "manifest.sha256",
+        "SIGNATURE",
     ):
         (folder / name).write_bytes((bundle / name).read_bytes())
     np.save(folder / "golden" / "scores.npy", np.load(bundle / "golden" / "scores.npy") + 0.01)
     with pytest.raises(BundleError, match=r"scores\.npy was changed"):
         open_bag_bundle(folder)
     manifest = BagManifest.model_validate_json((folder / "manifest.json").read_text())
-    seal(folder, manifest)
+    seal(folder, manifest, open_key(None))
     with pytest.raises(EngineMismatch, match=r"must be within 0\.0001 of the sealed ones"):
         open_bag_bundle(folder)
     capsys.readouterr()
     assert _compile(run, "--out", tmp_path / "b.vad", "--precision", "bf16") == 2
     assert "scores bags of features" in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "b.vad").exists()
+
+
+def test_a_data_set_of_features_has_names(
+    compiled: tuple[Path, Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, run, _ = compiled
+    for kind in ("ucf-crime", "features"):
+        assert _evaluate(run, "--data", data, "--dataset", kind) == 0
+        assert "bags/s from features to scores; the network took" in capsys.readouterr().out
+    assert _evaluate(run, "--data", data, "--dataset", "ped2") == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "--dataset: must be auto, features or ucf-crime for" in said
+    given = ["--method", "sta", "--data", data, "--dataset", "ucf-crime", "--out", tmp_path / "r"]
+    assert _train(*given, "--set", "n_segments=8", "--set", "hidden=4", "--steps", 1) == 0
 
 
 @pytest.mark.parametrize("recurrence", [1, 2])

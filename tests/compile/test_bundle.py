@@ -10,6 +10,7 @@ import pytest
 
 from tests.compile.tiny import SPEC, manifest
 from vadfast.compile.bundle import GoldenWindows, check_target, choose_golden, seal, write_bundle
+from vadfast.compile.signing import open_key
 from vadfast.compile.windows import Run
 from vadfast.errors import UsageError
 from vadfast.runtime.bundle import open_bundle
@@ -22,7 +23,9 @@ def _golden() -> GoldenWindows:
 
 def _write(out: Path, folder: Path, content: bytes = b"model") -> Manifest:
     (folder / "model.onnx").write_bytes(content)
-    return write_bundle(out, manifest(), folder=folder, files=["model.onnx"], golden=_golden())
+    return write_bundle(
+        out, manifest(), folder=folder, files=["model.onnx"], golden=_golden(), key=open_key(None)
+    )
 
 
 def test_the_reader_accepts_what_the_writer_seals(tmp_path: Path) -> None:
@@ -36,7 +39,7 @@ def test_the_reader_accepts_what_the_writer_seals(tmp_path: Path) -> None:
 def test_sealing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     _write(tmp_path / "a.vad", tmp_path)
     before = (tmp_path / "a.vad" / "manifest.json").read_bytes()
-    seal(tmp_path / "a.vad", manifest())
+    seal(tmp_path / "a.vad", manifest(), open_key(None))
     assert (tmp_path / "a.vad" / "manifest.json").read_bytes() == before
 
 

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.tiny_bundle import artefact, make_bundle, manifest_values, seal
+from vadfast.compile.signing import open_key, sign
 from vadfast.errors import BundleError
 from vadfast.runtime.bundle import open_bundle
 
@@ -40,7 +41,7 @@ def test_a_valid_bundle_opens_and_knows_its_files(bundle: Path) -> None:
     assert opened.file(opened.manifest.model).read_bytes() == (bundle / "model.onnx").read_bytes()
 
 
-@pytest.mark.parametrize("name", ["manifest.json", "manifest.sha256", "model.onnx"])
+@pytest.mark.parametrize("name", ["manifest.json", "manifest.sha256", "SIGNATURE", "model.onnx"])
 def test_no_single_changed_byte_gets_past(bundle: Path, name: str) -> None:
     file = bundle / name
     content = file.read_bytes()
@@ -83,7 +84,7 @@ def test_nothing_there_a_file_and_an_empty_folder_are_no_bundles(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    "name", ["manifest.json", "manifest.sha256", "model.onnx", "golden/frames.npy"]
+    "name", ["manifest.json", "manifest.sha256", "SIGNATURE", "model.onnx", "golden/frames.npy"]
 )
 def test_a_missing_file_is_named(bundle: Path, name: str) -> None:
     (bundle / name).unlink()
@@ -176,4 +177,5 @@ def test_a_sealed_manifest_that_is_no_record_is_refused(bundle: Path, content: b
     (bundle / "manifest.sha256").write_text(
         f"{hashlib.sha256(content).hexdigest()}  manifest.json\n"
     )
+    sign(bundle, content, open_key(None))
     assert "manifest.json" in _refused(bundle)

@@ -2,11 +2,14 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from vadfast.cli import Debug, JsonFile, run_command
+
+if TYPE_CHECKING:
+    from vadfast.compile.plan import Options
 
 
 def command(
@@ -41,6 +44,10 @@ def command(
     threads: Annotated[
         int | None, typer.Option(min=1, help="CPU threads; default: each engine's own.")
     ] = None,
+    sign: Annotated[
+        Path | None,
+        typer.Option(help="Private ed25519 key (PEM) to sign with; default: this machine's own."),
+    ] = None,
     json_file: JsonFile = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done, and stop.")
@@ -64,14 +71,15 @@ def command(
         rounds=rounds,
         gate_windows=gate_windows,
         threads=threads,
+        sign=sign,
     )
     if scores_bags(run):
-        if dry_run or options != Options(data=data):
+        if dry_run or options != Options(data=data, sign=sign):
             raise UsageError(
                 f"compile: {run} scores bags of features, which one engine does in milliseconds: it takes --out, --data (features to "
-                "compare scores on) and --json alone; leave the others out"
+                "compare scores on), --sign and --json alone; leave the others out"
             )
-        _compile_bags(run, out, data, json_file)
+        _compile_bags(run, out, options, json_file)
         return
     if dry_run:
         for line in plan_build(run, out, options).words():
@@ -86,17 +94,18 @@ def command(
     if json_file == Path("-"):
         return
     print_report(report, Console(highlight=False))
+    signer = "this machine's own key" if sign is None else str(sign)
     typer.echo(
-        f"wrote {out} ({report.size / 1e6:.1f} MB); next: python -m vadfast.score {out} VIDEO"
+        f"wrote {out} ({report.size / 1e6:.1f} MB), signed with {signer}; next: python -m vadfast.score {out} VIDEO"
     )
 
 
-def _compile_bags(run: Path, out: Path, data: Path | None, json_file: Path | None) -> None:
+def _compile_bags(run: Path, out: Path, options: "Options", json_file: Path | None) -> None:
     from vadfast.compile.bags import build_bag_bundle
     from vadfast.errors import GateError
 
     try:
-        report = build_bag_bundle(run, out, data)
+        report = build_bag_bundle(run, out, options.data, options.sign)
     except GateError as error:
         _write_json(error.document, json_file)
         raise

@@ -19,6 +19,7 @@ from vadfast.compile.bundle import (
     write_bundle,
 )
 from vadfast.compile.export import write_onnx
+from vadfast.compile.signing import open_key
 from vadfast.data.bags import load_features, stack_bags
 from vadfast.errors import GateError, UsageError
 from vadfast.fusion.fuse import fuse
@@ -48,8 +49,10 @@ class BagReport:
         return {"bundle": str(self.bundle), "gate": self.gate}
 
 
-def build_bag_bundle(run: Path, out: Path, data: Path | None) -> BagReport:
-    """Compiles ``run`` into ``out``; ``data`` are features to gate on, None: those it was trained on.
+def build_bag_bundle(
+    run: Path, out: Path, data: Path | None, sign: Path | None = None
+) -> BagReport:
+    """Compiles ``run`` into ``out``; ``data`` are features to gate on, None: those it was trained on; ``sign`` as ``Options.sign``.
 
     Raises:
         UsageError: the run, the data or ``out`` is not usable.
@@ -58,7 +61,7 @@ def build_bag_bundle(run: Path, out: Path, data: Path | None) -> BagReport:
     """
     from vadfast import __version__
 
-    stored = open_run(run)
+    stored, key = open_run(run), open_key(sign)
     check_target(out)
     options = stored.config.options
     spec = BagSpec(n_segments=options.n_segments, n_features=options.n_features)
@@ -105,7 +108,9 @@ def build_bag_bundle(run: Path, out: Path, data: Path | None) -> BagReport:
         )
         golden = GoldenWindows(stack.bags[:N_GOLDEN], expected[:N_GOLDEN])
         talk.print(f"writing {out}", markup=False)
-        sealed = write_bundle(out, manifest, folder=folder, files=["model.onnx"], golden=golden)
+        sealed = write_bundle(
+            out, manifest, folder=folder, files=["model.onnx"], golden=golden, key=key
+        )
     return BagReport(out, gate, sum(record.size for record in sealed.files.values()))
 
 

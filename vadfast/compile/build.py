@@ -35,6 +35,7 @@ from vadfast.compile.gate import Scorecard, Scored, bounds_of, judge, score_runs
 from vadfast.compile.plan import Options, Plan, plan_build
 from vadfast.compile.race import load_average, race
 from vadfast.compile.report import Report, Row, race_table
+from vadfast.compile.signing import open_key
 from vadfast.compile.teachers import carry
 from vadfast.compile.windows import Run, read_run
 from vadfast.errors import GateError, SourceError
@@ -254,7 +255,14 @@ def _write(
                 p.relative_to(folder).as_posix() for p in (folder / path).parent.iterdir()
             )
     talk.print(f"writing {plan.out}", markup=False)
-    return write_bundle(plan.out, manifest, folder=folder, files=files, golden=golden)
+    return write_bundle(
+        plan.out,
+        manifest,
+        folder=folder,
+        files=files,
+        golden=golden,
+        key=open_key(plan.options.sign),
+    )
 
 
 def _size_words(plan: Plan) -> str:

@@ -1,4 +1,4 @@
-"""Writes a bundle: files first, then the manifest with the hash of each, then its own hash.
+"""Writes a bundle: files first, then the manifest with the hash of each, then its own hash and signature.
 
 The folder appears under its name only when it is complete; an older bundle of that name is replaced
 in the same moment.
@@ -10,20 +10,23 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from vadfast.atomic import atomic_directory
+from vadfast.compile.signing import sign
 from vadfast.compile.windows import Run
 from vadfast.errors import UsageError
 from vadfast.runtime.bag_manifest import BagManifest
+from vadfast.runtime.bundle import MANIFEST, MANIFEST_HASH, SEALS
 from vadfast.runtime.manifest import FileRecord, Golden, Manifest
 from vadfast.runtime.zipped import is_zipped, pack
 
-MANIFEST = "manifest.json"
-MANIFEST_HASH = "manifest.sha256"
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 M = TypeVar("M", Manifest, BagManifest)
 
 GOLDEN = Golden(frames="golden/frames.npy", components="golden/components.npy")
@@ -82,16 +85,24 @@ def check_target(out: Path) -> None:
 
 
 def write_bundle(
-    out: Path, manifest: M, *, folder: Path, files: Sequence[str], golden: GoldenWindows
+    out: Path,
+    manifest: M,
+    *,
+    folder: Path,
+    files: Sequence[str],
+    golden: GoldenWindows,
+    key: "Ed25519PrivateKey",
 ) -> M:
-    """Writes ``files`` of ``folder``, the golden windows and the sealed ``manifest`` to ``out``; returns the sealed one.
+    """Writes ``files`` of ``folder``, the golden windows and the ``manifest``, sealed with ``key``, to ``out``; returns the sealed one.
 
     ``out`` named ``*.vad.zip`` is one file, any other name a folder.
     """
     if is_zipped(out):
         with tempfile.TemporaryDirectory(prefix="vadfast-zip-") as scratch:
             inside = Path(scratch, "bundle")
-            sealed = write_bundle(inside, manifest, folder=folder, files=files, golden=golden)
+            sealed = write_bundle(
+                inside, manifest, folder=folder, files=files, golden=golden, key=key
+            )
             pack(inside, out)
         return sealed
     with atomic_directory(out) as temporary:
@@ -101,23 +112,22 @@ def write_bundle(
         (temporary / manifest.golden.frames).parent.mkdir()
         np.save(temporary / manifest.golden.frames, golden.frames, allow_pickle=False)
         np.save(temporary / manifest.golden.components, golden.components, allow_pickle=False)
-        return seal(temporary, manifest)
+        return seal(temporary, manifest, key)
 
 
-def seal(directory: Path, manifest: M) -> M:
-    """Records every file of ``directory`` in ``manifest``, writes it and its hash there, and returns it."""
+def seal(directory: Path, manifest: M, key: "Ed25519PrivateKey") -> M:
+    """Records every file of ``directory`` in ``manifest``, writes it, its hash and its signature there, and returns it."""
     names = sorted(
         path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file()
     )
-    files = {
-        name: _record(directory / name) for name in names if name not in (MANIFEST, MANIFEST_HASH)
-    }
+    files = {name: _record(directory / name) for name in names if name not in SEALS}
     sealed = manifest.model_copy(update={"files": files})
     content = (sealed.model_dump_json(indent=2) + "\n").encode()
     (directory / MANIFEST).write_bytes(content)
     (directory / MANIFEST_HASH).write_bytes(
         f"{hashlib.sha256(content).hexdigest()}  {MANIFEST}\n".encode()
     )
+    sign(directory, content, key)
     return sealed
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from vadfast.cli import talk
 from vadfast.compile.backends import PRECISIONS, all_backends, refusal
 from vadfast.compile.calibrate import check_length
+from vadfast.compile.signing import open_key
 from vadfast.compile.windows import PlannedRun, Tail, plan_runs
 from vadfast.data.datasets import Dataset, Video, load_dataset
 from vadfast.errors import UsageError
@@ -35,6 +36,7 @@ class Options:
     rounds: int = 15
     gate_windows: int = 96
     threads: int | None = None
+    sign: Path | None = None  # a private key; None: the machine's own
 
     def check(self) -> None:
         """Raises UsageError for a word that is none of the known ones."""
@@ -103,6 +105,8 @@ def plan_build(run: Path, out: Path, options: Options) -> Plan:
     from vadfast.models.registry import load_run
 
     options.check()
+    if options.sign is not None:
+        open_key(options.sign)  # a wrong one is said before the minutes of work
     model = load_run(run)
     needs_own = options.calibrate is None or options.data is None
     own = _own_dataset(model) if needs_own else None

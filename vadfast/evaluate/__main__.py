@@ -5,11 +5,11 @@ what a camera will get. Several runs, of several seeds say, also get a table of 
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
-from vadfast.cli import Debug, JsonFile, run_command
+from vadfast.cli import AllowUnsigned, Debug, JsonFile, TrustKeys, run_command
 from vadfast.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,8 +28,11 @@ def command(
         Path, typer.Option("--data", metavar="DIR", help="The data set with labelled test videos.")
     ],
     dataset: Annotated[
-        Literal["auto", "ped1", "ped2", "avenue", "shanghaitech", "folder"],
-        typer.Option("--dataset", help="Its layout; auto recognises it and says which."),
+        str,
+        typer.Option(
+            "--dataset",
+            help="auto, ped1, ped2, avenue, shanghaitech, ucf-crime, folder or features; auto recognises it and says which.",
+        ),
     ] = "auto",
     only: Annotated[
         str | None,
@@ -44,6 +47,8 @@ def command(
             help="Draw the scores, the ROC and the worst mistakes into this folder.",
         ),
     ] = None,
+    trust: TrustKeys = None,
+    allow_unsigned: AllowUnsigned = False,
     debug: Debug = False,
 ) -> None:
     """Scores the labelled test videos; prints every AUC variant, EER and AP side by side."""
@@ -51,13 +56,15 @@ def command(
 
     from vadfast.atomic import write_text
     from vadfast.cli import talk
-    from vadfast.data.bags import load_features
-    from vadfast.data.datasets import load_dataset
+    from vadfast.data.bags import FEATURE_KINDS, load_features
+    from vadfast.data.datasets import Kind, load_dataset
     from vadfast.evaluate.assessment import assess
     from vadfast.evaluate.report import dump, print_report, to_json
     from vadfast.evaluate.spread import print_spreads, spreads_json
     from vadfast.evaluate.subject import open_subject, scored_by, scores_bags
+    from vadfast.runtime.signature import Trust
 
+    trusted = Trust(tuple(trust or ()), allow_unsigned)
     to_stdout = json is not None and str(json) == "-"
     # With --json - the standard output is the JSON alone, so the tables go where talk goes.
     console = talk if to_stdout else Console()
@@ -67,18 +74,20 @@ def command(
             from vadfast.evaluate.bag_subject import open_bag_subject
             from vadfast.evaluate.bags import assess_bags, bags_json, print_bags
 
-            if plots is not None or only is not None or dataset != "auto":
+            if plots is not None or only is not None:
                 raise UsageError(
-                    f"evaluate: {path} scores bags of features, which have no pictures, no components and one kind of data "
-                    "set; leave out --plots, --only and --dataset"
+                    f"evaluate: {path} scores bags of features, which have no pictures and no components; "
+                    "leave out --plots and --only"
                 )
-            of_bags = assess_bags(open_bag_subject(path), load_features(data))
+            _check_kind(path, dataset, FEATURE_KINDS)
+            of_bags = assess_bags(open_bag_subject(path, trusted), load_features(data))
             print_bags(console, of_bags)
             reports.append(bags_json(of_bags))
             continue
-        subject = open_subject(path)
+        subject = open_subject(path, trusted)
         try:
-            loaded = load_dataset(data, dataset)
+            _check_kind(path, dataset, get_args(Kind))
+            loaded = load_dataset(data, cast(Kind, dataset))
             assessment = assess(subject if only is None else scored_by(subject, only), loaded)
             print_report(console, assessment)
             reports.append(to_json(assessment))
@@ -97,6 +106,14 @@ def command(
             print(text, end="")
         else:
             write_text(json, text)
+
+
+def _check_kind(path: Path, kind: str, kinds: tuple[str, ...]) -> None:
+    if kind not in kinds:
+        raise UsageError(
+            f"--dataset: must be {', '.join(kinds[:-1])} or {kinds[-1]} for {path}, got {kind!r}; "
+            "leave it out to have the layout recognised"
+        )
 
 
 def _draw(assessment: "Assessment", folder: Path) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vadfast.runtime.bag_manifest import BagSpec
+from vadfast.runtime.signature import Trust
 
 Bags = npt.NDArray[np.float32]  # [B, N, C]
 
@@ -30,9 +31,9 @@ class BagSubject:
         return f"{self.method.upper()}, {self.kind} {self.path.name}, {self.backend} fp32"
 
 
-def open_bag_subject(path: Path) -> BagSubject:
-    """Opens a run or a bundle, whichever ``path`` is; raises as ``open_run`` and ``open_bag_bundle``."""
-    return _open_run(path) if (path / "run.toml").is_file() else _open_bundle(path)
+def open_bag_subject(path: Path, trust: Trust | None = None) -> BagSubject:
+    """Opens a run or a bundle (``trust`` says whose), whichever ``path`` is; raises as ``open_run`` and ``open_bag_bundle``."""
+    return _open_run(path) if (path / "run.toml").is_file() else _open_bundle(path, trust)
 
 
 def _open_run(path: Path) -> BagSubject:
@@ -60,10 +61,10 @@ def _open_run(path: Path) -> BagSubject:
     )
 
 
-def _open_bundle(path: Path) -> BagSubject:
+def _open_bundle(path: Path, trust: Trust | None) -> BagSubject:
     from vadfast.runtime.bags import open_bag_bundle
 
-    bundle = open_bag_bundle(path)
+    bundle = open_bag_bundle(path, trust)
     return BagSubject(
         path=path,
         kind="bundle",

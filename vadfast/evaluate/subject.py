@@ -12,6 +12,7 @@ from vadfast.methods import BAG_METHODS
 from vadfast.runtime.bundle import open_bundle, takes
 from vadfast.runtime.engine import Engine, open_engine
 from vadfast.runtime.manifest import Calibration, Chain, Component, InputSpec, MinMax
+from vadfast.runtime.signature import Trust
 from vadfast.runtime.zipped import is_zipped
 
 
@@ -78,12 +79,12 @@ def scores_bags(path: Path) -> bool:
     return RunConfig.load(path / "run.toml").method in BAG_METHODS
 
 
-def open_subject(path: Path) -> Subject:
-    """Opens a run or a bundle, whichever ``path`` is; raises UsageError where it is neither."""
+def open_subject(path: Path, trust: Trust | None = None) -> Subject:
+    """Opens a run or a bundle (``trust`` says whose), whichever ``path`` is; raises UsageError where it is neither."""
     if (path / "run.toml").is_file():
         return _open_run(path)
     if (path / "manifest.json").is_file() or path.suffix == ".vad" or is_zipped(path):
-        return _open_bundle(path)
+        return _open_bundle(path, trust)
     came = (
         "a folder with neither" if path.is_dir() else "a file" if path.exists() else "nothing there"
     )
@@ -113,8 +114,8 @@ def _open_run(path: Path) -> Subject:
     )
 
 
-def _open_bundle(path: Path) -> Subject:
-    bundle = open_bundle(path)
+def _open_bundle(path: Path, trust: Trust | None) -> Subject:
+    bundle = open_bundle(path, trust)
     manifest = bundle.manifest
     return Subject(
         path=path,

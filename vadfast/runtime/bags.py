@@ -14,6 +14,7 @@ from vadfast.arrays import read_array
 from vadfast.errors import BackendError, BundleError, EngineMismatch, SourceError
 from vadfast.runtime.bag_manifest import BagManifest, BagSpec
 from vadfast.runtime.bundle import verify
+from vadfast.runtime.signature import Trust
 
 Bags = npt.NDArray[np.float32]  # [B, N, C]
 Scores = npt.NDArray[np.float32]  # [B, N]
@@ -63,16 +64,16 @@ class BagBundle:
     engine: BagEngine
 
 
-def open_bag_bundle(path: Path) -> BagBundle:
-    """Verifies the bundle at ``path``, loads it and tests it.
+def open_bag_bundle(path: Path, trust: Trust | None = None) -> BagBundle:
+    """Verifies the bundle at ``path``, loads it and tests it; ``trust`` as for ``open_bundle``.
 
     Raises:
-        BundleError: it is absent, damaged, or scores frames.
+        BundleError: it is absent, damaged, signed by nobody that is trusted, or scores frames.
         BackendError: ONNX Runtime is absent or cannot read it.
         EngineMismatch: it does not give the scores that it was sealed with.
     """
     # What a zip was unpacked into may go at the end: the engine holds the model by then.
-    folder, manifest, _unpacked = verify(path, BagManifest)
+    folder, manifest, _unpacked = verify(path, BagManifest, trust or Trust())
     engine = BagEngine(folder / manifest.model, manifest.input)
     bags, expected = (
         _load(folder / name) for name in (manifest.golden.frames, manifest.golden.components)

@@ -1,8 +1,7 @@
 """Opens a bundle ``NAME.vad`` or ``NAME.vad.zip``: verifies every byte of it before anything in it is used.
 
-manifest.sha256 covers manifest.json, which covers every other file; nothing may be missing, added,
-linked or outside. Only after that is the manifest believed, and only then does an engine read the
-model.
+SIGNATURE says whose manifest.json it is, which covers every other file; nothing may be missing, added, linked or outside. Only after
+that is the manifest believed, and only then does an engine read the model.
 """
 
 import hashlib
@@ -20,10 +19,12 @@ from pydantic import ValidationError
 from vadfast.errors import BundleError
 from vadfast.runtime.bag_manifest import BagManifest
 from vadfast.runtime.manifest import FORMAT_VERSION, FileRecord, Manifest
+from vadfast.runtime.signature import SIGNATURE, Trust
 from vadfast.runtime.zipped import is_zipped, unpack
 
 MANIFEST = "manifest.json"
 MANIFEST_HASH = "manifest.sha256"
+SEALS = {MANIFEST, MANIFEST_HASH, SIGNATURE}  # what no hash of the manifest covers
 
 _RESTORE = "copy the bundle again from where it was compiled"
 
@@ -42,20 +43,20 @@ class Bundle:
         return self.path / name
 
 
-def open_bundle(path: Path) -> Bundle:
-    """Verifies the bundle at ``path`` and returns it.
+def open_bundle(path: Path, trust: Trust | None = None) -> Bundle:
+    """Verifies the bundle at ``path`` and returns it; ``trust`` says whose it may be, None: of keys that the machine trusts.
 
     Raises:
-        BundleError: it is absent, damaged, incomplete, has something added, or is of a format this
-            version does not read.
+        BundleError: it is absent, damaged, incomplete, has something added, is signed by nobody that is trusted, or is of a format
+            this version does not read.
     """
-    return Bundle(*verify(path, Manifest))
+    return Bundle(*verify(path, Manifest, trust or Trust()))
 
 
 def takes(path: Path) -> str:
     """What the bundle at ``path`` says that it scores, unverified: "bags", or "frames", also where it is no bundle at all.
 
-    It only chooses who opens it, and finds its faults.
+    It only chooses who opens it, and finds its faults; plain JSON is read for it, and nothing else.
     """
     try:
         if is_zipped(path):
@@ -71,14 +72,16 @@ def takes(path: Path) -> str:
 R = TypeVar("R", Manifest, BagManifest)
 
 
-def verify(path: Path, record: type[R]) -> "tuple[Path, R, TemporaryDirectory[str] | None]":
+def verify(
+    path: Path, record: type[R], trust: Trust
+) -> "tuple[Path, R, TemporaryDirectory[str] | None]":
     """Returns the folder of the bundle at ``path``, its manifest, and of a zipped one what holds the folder.
 
     Raises:
         BundleError: as ``open_bundle``, or the bundle has another kind of manifest.
     """
     if is_zipped(path) and path.is_file():
-        return _verify_zipped(path, record)
+        return _verify_zipped(path, record, trust)
     if not path.is_dir():
         found = "a file" if path.exists() else "nothing"
         raise BundleError(
@@ -90,6 +93,8 @@ def verify(path: Path, record: type[R]) -> "tuple[Path, R, TemporaryDirectory[st
         if name not in on_disk:
             raise BundleError(f"{path}: is not a bundle: {name} is missing; {_RESTORE}")
     content = (path / MANIFEST).read_bytes()
+    signature = (path / SIGNATURE).read_bytes() if SIGNATURE in on_disk else None
+    trust.check(path, content, signature)
     digest = hashlib.sha256(content).hexdigest()
     if (path / MANIFEST_HASH).read_bytes() != f"{digest}  {MANIFEST}\n".encode():
         raise BundleError(
@@ -98,17 +103,19 @@ def verify(path: Path, record: type[R]) -> "tuple[Path, R, TemporaryDirectory[st
         )
     manifest = _parse(path, content, record)
     _check_names(path, manifest)
-    _check_files(path, manifest.files, on_disk - {MANIFEST, MANIFEST_HASH})
+    _check_files(path, manifest.files, on_disk - SEALS)
     return path, manifest, None
 
 
-def _verify_zipped(path: Path, record: type[R]) -> "tuple[Path, R, TemporaryDirectory[str]]":
+def _verify_zipped(
+    path: Path, record: type[R], trust: Trust
+) -> "tuple[Path, R, TemporaryDirectory[str]]":
     unpacked = TemporaryDirectory(prefix="vadfast-bundle-")
     folder = Path(unpacked.name, path.name.removesuffix(".zip"))
     folder.mkdir()
     unpack(path, folder)
     try:
-        return folder, verify(folder, record)[1], unpacked
+        return folder, verify(folder, record, trust)[1], unpacked
     except BundleError as error:  # in the words of the file that the user knows
         raise BundleError(str(error).replace(str(folder), str(path))) from error
 
@@ -190,7 +197,7 @@ def _check_names(path: Path, manifest: Manifest | BagManifest) -> None:
     for name in manifest.files:
         pure = PurePosixPath(name)
         plain = name == pure.as_posix() and not pure.is_absolute() and ".." not in pure.parts
-        if not plain or name in (".", MANIFEST, MANIFEST_HASH) or any(c in name for c in "\\:\0"):
+        if not plain or name in (".", *SEALS) or any(c in name for c in "\\:\0"):
             raise BundleError(
                 f"{path}: {MANIFEST}: files must name plain files inside the bundle, got {name!r}; "
                 "do not use this bundle"

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from vadfast.cli import Debug, run_command
+from vadfast.cli import AllowUnsigned, Debug, TrustKeys, run_command
 
 
 def command(
@@ -42,16 +42,26 @@ def command(
     threads: Annotated[
         int | None, typer.Option(min=1, help="CPU threads of the engine; default: its own choice.")
     ] = None,
+    trust: TrustKeys = None,
+    allow_unsigned: AllowUnsigned = False,
     debug: Debug = False,
 ) -> None:
     """Scores films with a bundle and reports events; exit code 1 when a film cannot be read."""
+    from vadfast.runtime.signature import Trust
     from vadfast.score.films import Wanted, score_films
     from vadfast.score.start import import_meanwhile, without_converter
 
     wanted = Wanted(out=out, jsonl=jsonl, plot=plot, overlay=overlay)
     import_meanwhile("av", "cv2")
     with without_converter():
-        n_failed = score_films(bundle, videos, wanted, backend=backend, threads=threads)
+        n_failed = score_films(
+            bundle,
+            videos,
+            wanted,
+            backend=backend,
+            threads=threads,
+            trust=Trust(tuple(trust or ()), allow_unsigned),
+        )
     if n_failed:
         raise typer.Exit(1)
 

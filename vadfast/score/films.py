@@ -23,6 +23,7 @@ from vadfast.runtime.bundle import open_bundle
 from vadfast.runtime.engine import Engine, open_engine
 from vadfast.runtime.manifest import Manifest
 from vadfast.runtime.session import ScoredFrame, score_source
+from vadfast.runtime.signature import Trust
 from vadfast.runtime.sinks.jsonl import JsonLines, json_lines
 from vadfast.runtime.sinks.plot import ScorePlot
 from vadfast.runtime.source import VIDEO_SUFFIXES, Source, find_sources
@@ -65,18 +66,21 @@ def score_films(
     *,
     backend: str = "auto",
     threads: int | None = None,
+    trust: Trust | None = None,
 ) -> int:
     """Scores every film found in ``videos``; returns how many could not be read to their end.
 
+    ``trust`` says whose bundles are opened; None: those of keys that the machine trusts.
+
     Raises:
         UsageError: a path holds no film.
-        BundleError: the bundle is damaged.
+        BundleError: the bundle is damaged, or of nobody that is trusted.
         BackendError: no engine of the bundle runs here, or it gives other scores than it should.
     """
     sources = find_sources(videos)
     counts = [source.n_frames for source in sources]
     known = [n for n in counts if n is not None]
-    bundle = open_bundle(bundle_path)
+    bundle = open_bundle(bundle_path, trust)
     with _quiet_pipe(), ExitStack() as stack:
         engine = open_engine(bundle, backend=backend, threads=threads)
         stack.callback(engine.close)
