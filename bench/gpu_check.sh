@@ -85,7 +85,8 @@ lacks() {
 : >"$OUT/verdicts.tsv"
 quick=()
 fp32=()
-[ "$DRY_RUN" = 1 ] && quick=(--quick) && fp32=(-k "not bf16 and not float16")
+one_method=()
+[ "$DRY_RUN" = 1 ] && quick=(--quick) && fp32=(-k "not bf16 and not float16") && one_method=(-k apn)
 stage machine 20 "$PYTHON" -m bench machine
 missing=$(lacks setuptools pybind11)
 if [ -n "$missing" ] || ! command -v cmake >/dev/null || ! command -v ninja >/dev/null; then
@@ -119,7 +120,7 @@ fi
 stage sweep 90 "$PYTHON" -m bench run sweep --quick "${fp32[@]}" --out "$OUT"
 if [ -z "$missing" ]; then
     # Last, as torch.compile takes minutes for four networks.
-    stage steps 300 "$PYTHON" -m bench run training_steps "${quick[@]}" --out "$OUT"
+    stage steps 300 "$PYTHON" -m bench run training_steps "${quick[@]}" "${one_method[@]}" --out "$OUT"
 else
     skip steps "$missing is not installed"
 fi
