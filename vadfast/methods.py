@@ -10,6 +10,7 @@ A method is what these names say; docs/your-own-method.md has one of 60 lines. I
     meaning(options)                   what the scorer's components are: ``vadfast.models.meaning.Meaning``
     BATCH, LEARNING_RATE               where nobody says otherwise
     open_training(config, dataset)     the ``vadfast.train.training.Training`` of a run, and its batches
+    check(config)                      may be there: says what a new run lacks, before any film is decoded
 """
 
 import importlib

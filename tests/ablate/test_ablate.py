@@ -1,5 +1,6 @@
 """The table command: which runs it makes, that none is made twice, and what its lines say."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -209,3 +210,18 @@ def test_bad_arguments_end_before_anything_is_trained(
     assert exit_code_of(command, name="ablate", arguments=[*given, "--", "--out", "x"]) == 2
     assert exit_code_of(command, name="ablate", arguments=["--data", "no-where", *given[2:]]) == 2
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("masks", [("--mask-folder", "m"), ("--mask-folder=m",)])
+def test_masks_are_for_the_rows_that_read_them(tmp_path: Path, masks: tuple[str, ...]) -> None:
+    """Training refuses them for any other."""
+    lines = make_lines("full,human-map", ("human-map",), ())
+    table = dataclasses.replace(
+        plan(tmp_path), lines=lines, train_arguments=("--steps", "5", *masks)
+    )
+    full, human = (table.train(line, 0) for line in table.lines)
+    assert not [a for a in full if a in (*masks, "m")]
+    assert set(masks) <= set(human)
+    assert full[-2:] == ["--steps", "5"]
+    by_hand = dataclasses.replace(table, train_arguments=("--attention", "mask", *masks))
+    assert set(masks) <= set(by_hand.train(lines[0], 0))

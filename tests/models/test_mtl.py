@@ -207,7 +207,12 @@ def test_imagenet_weights_fit_and_see_two_equal_frames_as_one(tmp_path: Path) ->
         found, wanted = six.encoder(torch.cat([x, x], dim=1)), three.encoder(x)
     for a, b in zip(found, wanted, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
-    for other, words in ((str(tmp_path / "no"), "cannot be read"), (path, "must hold the weights")):
+    torch.save(stored, tmp_path / "r.pth")  # as torchvision's site has it
+    again = ResNet34UNet(6, 1, width=4).encoder
+    load_weights(again, str(tmp_path / "r.pth"), key="appearance_weights", source="resnet34")
+    for name, value in six.encoder.state_dict().items():
+        assert torch.equal(again.state_dict()[name], value)
+    for other, words in ((str(tmp_path / "no"), "no such file"), (path, "must hold the weights")):
         wide = ResNet34UNet(6, 1, width=8).encoder
         with pytest.raises(
             UsageError, match=f"appearance_weights: .*{words}.*leave appearance_weights"

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
 from tests.train.test_train import _train
@@ -22,6 +22,7 @@ from vadfast.evaluate.__main__ import command as evaluate
 from vadfast.models import mtl
 from vadfast.models.eager import EagerEngine
 from vadfast.models.registry import load_run
+from vadfast.models.resnet34_unet import ResNet34UNet
 from vadfast.runtime.bundle import open_bundle
 from vadfast.runtime.score import run_chain
 from vadfast.runtime.session import raw_scores
@@ -79,7 +80,9 @@ def _config(scene: Path, **options: object) -> RunConfig:
 
 def _open(scene: Path, **options: object) -> MTLTraining:
     torch.manual_seed(0)
-    return open_training(_config(scene, **options), load_dataset(scene, "folder"))[0]
+    training = open_training(_config(scene, **options), load_dataset(scene, "folder"))[0]
+    training.begin()
+    return training
 
 
 def test_a_resumed_run_has_the_bits_of_one_that_was_not_stopped(
@@ -182,7 +185,10 @@ def test_what_a_teacher_or_an_encoder_lacks_is_said_before_anything_is_written(
     for setting, words in (
         ("segmentation={teacher='onnx-segmentation',path='no.onnx'}", "must be a network as ONNX"),
         ("depth={teacher='depth-maps',folder='no'}", "must hold"),
-        ("appearance_weights=no.safetensors", "must be a safetensors file of ImageNet weights"),
+        (
+            "appearance_weights=no.safetensors",
+            "must be a file of ImageNet weights, there is no such",
+        ),
         ("segmentation=sam", "options of mtl: segmentation must be valid"),
         ("attention=head", "options of mtl: attention"),
     ):
@@ -191,6 +197,59 @@ def test_what_a_teacher_or_an_encoder_lacks_is_said_before_anything_is_written(
     assert not out.exists()
     with pytest.raises(UsageError, match="did you mean 'segmentation'"):
         _config(scene, segmentatoin="mog2")
+
+
+def test_weights_of_imagenet_are_looked_at_first_and_are_no_matter_when_a_run_goes_on(
+    scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VADFAST_CACHE", str(tmp_path / "cache"))
+    out, data = tmp_path / "run", ["--data", scene, *SMALL]
+    assert _train("--out", out, *data, "--set", "motion_weights=no.pth") == 2
+    assert "motion_weights: " in capsys.readouterr().err
+    assert not (tmp_path / "cache").exists()  # no film was decoded, and no teacher ran
+    torch.manual_seed(1)
+    encoder = ResNet34UNet(3, 1, width=4).encoder.state_dict()
+    torch.save(encoder, tmp_path / "resnet.pth")
+    monkeypatch.chdir(tmp_path)
+    short = ["--set", "appearance_weights=resnet.pth", "--steps", 1, "--learning-rate", 1e-12]
+    assert _train("--out", out, *data, *short) == 0
+    trained = load_file(out / "model.safetensors")[
+        "students.appearance.encoder.layer1.0.conv1.weight"
+    ]
+    torch.testing.assert_close(trained, encoder["layer1.0.conv1.weight"])
+    # Elsewhere, without the file, and without counting movements again.
+    (tmp_path / "resnet.pth").unlink()
+    (tmp_path / "else").mkdir()
+    monkeypatch.chdir(tmp_path / "else")
+    monkeypatch.setattr(training_of_mtl, "_unit", None)
+    assert _train("--out", out, "--resume") == 0
+
+
+def test_weights_of_another_run_are_measured_in_the_units_of_these_films(
+    scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, adapted = tmp_path / "first", tmp_path / "adapted"
+    data = ["--data", scene, *SMALL, "--steps", 1]
+    assert _train("--out", first, *data) == 0
+    stored = load_file(first / "model.safetensors")
+    unit = float(stored["movement_scale"])
+    save_file(stored | {"movement_scale": torch.tensor(9.0)}, first / "model.safetensors")
+    slow = ["--learning-rate", 1e-12, "--start-from", first]
+    assert _train("--out", adapted, *data, *slow) == 0
+    found = load_file(adapted / "model.safetensors")
+    assert float(found["movement_scale"]) == unit
+    torch.testing.assert_close(
+        found["students.motion.head.weight"], stored["students.motion.head.weight"]
+    )
+    capsys.readouterr()
+    for setting, words in (
+        (f"segmentation={{teacher='masks',folder='{tmp_path}'}}", "its segmentation is mog2, and"),
+        ("semantic=index", "must have the same network"),
+        ("motion_weights=no.pth", "motion_weights: must be left out with --start-from"),
+    ):
+        no = ["--out", tmp_path / "no", *data, "--start-from", first, "--set", setting]
+        assert _train(*no) == 2
+        assert words in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.e2e
@@ -203,13 +262,12 @@ def test_a_bundle_scores_with_its_teachers_as_the_run_does(
         "vadfast.compile.candidates.refusal",
         lambda b, p: "left out" if b.name in ("inductor", "mnn") else refusal(b, p),
     )
+    # A cache of before may have the teachers' pictures, and then says nothing.
+    monkeypatch.setenv("VADFAST_CACHE", str(tmp_path / "cache"))
     run, bundle_path, lines = tmp_path / "run", tmp_path / "scene.vad", tmp_path / "s.jsonl"
     options = ["--steps", 30, "--learning-rate", 1e-3, "--holdout", 0.4]
     assert _train("--out", run, "--data", scene, *SMALL, *options) == 0
-    said = capsys.readouterr().err
-    assert (
-        "teachers: farneback" in said or "teachers" not in said
-    )  # a cache may have their pictures
+    assert "teachers: farneback" in capsys.readouterr().err
     build_bundle(
         run, bundle_path, Options(rounds=2, gate_windows=24, ship=("onnxruntime", "openvino"))
     )

@@ -174,3 +174,28 @@ def test_what_does_not_fit_is_refused_in_a_sentence(
     assert "must have features of 12 numbers like the model, has 5" in " ".join(
         capsys.readouterr().err.split()
     )
+
+
+def test_held_out_scores_that_are_not_finite_stop_the_run_in_a_sentence(
+    features: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """After a step that sent the weights to infinity, its own losses are finite still."""
+    monkeypatch.setattr("vadfast.train.sta.HELD_OUT_EVERY", 1)
+    options = ["--learning-rate", "1e30", "--set", "mce=off", "--steps", 3]
+    out = tmp_path / "run"
+    assert _train("--out", out, "--data", features, *SMALL, *options) == 1
+    talk = " ".join(capsys.readouterr().err.split())
+    assert "step 1: the losses must be finite" in talk
+    assert "held_out_auc nan" in talk
+
+
+def test_the_scale_of_features_can_be_learned(features: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    options = [*SMALL, "--set", "scale=4.0", "--set", "learn_scale=true", "--steps", 3]
+    assert _train("--out", out, "--data", features, *options, "--learning-rate", 0.1) == 0
+    learned = float(load_file(out / "model.safetensors")["scale"])
+    assert 0.01 < abs(learned - 4) < 1
+    assert _evaluate(out, "--data", features) == 0

@@ -1,6 +1,7 @@
 """Training resumes to the bit, stops with a sentence, and leaves whole files."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -75,15 +76,14 @@ def test_a_resumed_run_has_the_bits_of_one_that_was_not_stopped(
     assert all(np.array_equal(whole[k].numpy(), cut[k].numpy()) for k in whole)
 
 
-@pytest.mark.parametrize("attention", ["none", "clip", "video", "dataset", "mask"])
-def test_every_scope_of_attention_trains(films: Path, tmp_path: Path, attention: str) -> None:
+def test_a_run_with_masks_trains_and_goes_on(films: Path, tmp_path: Path) -> None:
+    """What each scope of attention is: test_attention.py."""
     for name in ("a", "b"):
         np.save(tmp_path / f"{name}.npy", np.ones((30, 20, 20), bool))
-    extra = ["--mask-folder", tmp_path] if attention == "mask" else []
-    out = tmp_path / "run"
-    arguments = ["--data", films, *SMALL, "--steps", "2", "--attention", attention, *extra]
-    assert _train("--out", out, *arguments) == 0
-    assert RunConfig.load(out / "run.toml").options.attention == attention
+    masks, out = ["--attention", "mask", "--mask-folder", tmp_path], tmp_path / "run"
+    assert _train("--out", out, "--data", films, *SMALL, "--steps", "2", *masks) == 0
+    assert RunConfig.load(out / "run.toml").options.attention == "mask"
+    assert _train("--out", out, "--resume") == 0
 
 
 def test_a_loss_that_is_not_finite_stops_with_step_and_losses(
@@ -114,7 +114,7 @@ def test_what_does_not_fit_is_refused_in_a_sentence(
     assert _train("--out", out, "--data", films) == 2
     assert "holds a run already" in capsys.readouterr().err
     assert _train("--out", out, "--resume", "--steps", "9") == 2
-    assert "--resume takes everything from run.toml" in capsys.readouterr().err
+    assert "--resume takes everything but --device from run.toml" in capsys.readouterr().err
 
 
 def test_damaged_runs_are_said(
@@ -199,3 +199,73 @@ def test_training_begins_with_the_content_loss_alone() -> None:
         assert same(warmed, plain), (number, warmup)
     full = _weights_after_one_step(0, gradient_warmup=0)
     assert not same(full, _weights_after_one_step(0, gradient_warmup=4))
+
+
+def test_a_run_goes_on_with_its_own_checkpoint_only(
+    films: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own, other = tmp_path / "own", tmp_path / "other"
+    short = ["--data", films, "--batch", "2", "--steps", "1", "--image-size", "16"]
+    assert _train("--out", own, *short, "--width", "2") == 0
+    for options, words in (
+        (["--width", "4"], "made with width = 4, and run.toml has 2; restore run.toml"),
+        (["--width", "2", "--background", "0.2"], "made with background = 0.2, and run.toml has 0.1"),
+        (["--method", "apn", "--width", "8"], "made with method = 'apn', and run.toml has 'adl'"),
+    ):  # fmt: skip
+        shutil.rmtree(other, ignore_errors=True)
+        assert _train("--out", other, *short, *options) == 0
+        shutil.copy(other / "checkpoint.safetensors", own)
+        assert _train("--out", own, "--resume") == 1
+        assert words in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_run_of_a_gpu_goes_on_where_there_is_none(
+    films: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+    assert _train("--out", out, "--data", films, *SMALL, "--steps", "1") == 0
+    toml = (out / "run.toml").read_text()
+    (out / "run.toml").write_text(toml.replace('device = "cpu"', 'device = "cuda"'))
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert _train("--out", out, "--resume") == 2
+    assert "torch finds no GPU here; use --device cpu" in " ".join(capsys.readouterr().err.split())
+    assert _train("--out", out, "--resume", "--device", "cpu") == 0
+    assert RunConfig.load(out / "run.toml").device == "cpu"
+
+
+def test_what_would_not_be_read_is_refused(
+    films: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, masks = tmp_path / "run", ["--mask-folder", tmp_path]
+    for arguments, words in (
+        (masks, "--mask-folder: is read by --method adl with --attention mask alone"),
+        (["--method", "apn", "--image-size", "16", *masks], "--mask-folder: is read by"),
+        (["--flow", "lucas-kanade", "--flow-weight", "0"], "--flow: must be none where"),
+    ):
+        assert _train("--out", out, "--data", films, *arguments) == 2
+        assert words in " ".join(capsys.readouterr().err.split())
+    assert not out.exists()
+    # A row of the table without the flow loss stands beside rows that have it, under one command.
+    flow = ["--ablation", "l_cl", "--flow", "lucas-kanade"]
+    assert _train("--out", out, "--data", films, *SMALL, "--steps", "1", *flow) == 0
+
+
+def test_what_a_run_begins_with_is_looked_at_before_films_are_decoded(
+    films: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    other, out = tmp_path / "other", tmp_path / "run"
+    assert _train("--out", other, "--data", films, *SMALL, "--steps", "1") == 0
+    monkeypatch.setenv("VADFAST_CACHE", str(tmp_path / "cache"))
+    for arguments, words in (
+        (["--start-from", tmp_path / "typo"], "must be a run directory with run.toml"),
+        (["--start-from", other, "--width", "4"], "must have the same network"),
+        (["--flow", "no_such.module:flow"], "--flow no_such.module:flow: cannot be imported"),
+        (["--flow", "raft"], "--flow must be none, lucas-kanade or package.module:function"),
+    ):
+        assert _train("--out", out, "--data", films, *SMALL, *arguments) == 2
+        assert words in " ".join(capsys.readouterr().err.split())
+    assert not out.exists()
+    assert not (tmp_path / "cache").exists()

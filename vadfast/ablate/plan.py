@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vadfast.errors import UsageError
+from vadfast.methods import model_module
 
 FULL = "full"  # the method as published: no row of an ablation
+_MASKS = "--mask-folder"
 # What the table itself says to vadfast.train.
 _OWN = ("--method", "--ablation", "--seed", "--data", "--dataset", "--out", "--resume")
 
@@ -75,7 +77,20 @@ class Plan:
             given += ["--ablation", line.ablation]
         # Last, so that the grid wins over what all lines share.
         settings = [part for name, value in line.point for part in ("--set", f"{name}={value}")]
-        return _command("train", *given, *self.train_arguments, *settings)
+        return _command("train", *given, *self._shared(line), *settings)
+
+    def _shared(self, line: Line) -> list[str]:
+        """The arguments of all lines; a folder of masks only for a line that reads them, which others refuse."""
+        row = model_module(self.method).ABLATIONS.get(line.ablation, {})
+        given = list(self.train_arguments)
+        named = any(a == "mask" or a.endswith("attention=mask") for a in given)
+        if named or "mask" in (row.get("attention"), dict(line.point).get("attention")):
+            return given
+        kept = [a for a in given if not a.startswith(f"{_MASKS}=")]
+        if _MASKS in kept:
+            at = kept.index(_MASKS)
+            del kept[at : at + 2]
+        return kept
 
     def compile(self, line: Line, seed: int) -> list[str]:
         """The command that makes its bundle."""

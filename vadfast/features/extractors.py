@@ -1,23 +1,22 @@
 """The extractors by name: network, how frames are prepared for it, and where its weights are published.
 
-Nothing is downloaded. A weights file is read as plain tensors (safetensors, or torch's format with ``weights_only``): no code in it runs.
+Nothing is downloaded. A weights file is read as plain tensors: no code in it runs.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from vadfast.errors import UsageError, VadfastError
 from vadfast.features.c3d import C3D
 from vadfast.features.i3d import I3D
 from vadfast.features.i3d_resnet import I3DResNet50
+from vadfast.models.weights import read_weights
 
 N_FRAMES = 16  # of a snippet
 
@@ -113,7 +112,7 @@ def load_network(name: str, weights: Path | None) -> nn.Module:
     with torch.device("meta"):
         network = chosen.network()
     unused: tuple[str, ...] = network.unused  # type: ignore[assignment]
-    tensors = {k: v for k, v in _read(weights).items() if not k.startswith(unused)}
+    tensors = {k: v for k, v in read_weights(weights).items() if not k.startswith(unused)}
     try:
         network.load_state_dict(tensors, assign=True)
     except RuntimeError as error:
@@ -122,25 +121,3 @@ def load_network(name: str, weights: Path | None) -> nn.Module:
             f"{weights}: must hold the weights of {name} ({chosen.weights}), does not: {detail}; give that file"
         ) from error
     return network.float().eval().requires_grad_(False)
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        values: Any = torch.load(path, map_location="cpu", weights_only=True)
-    # torch raises pickle, zip, runtime and attribute errors alike for what is no file of its own.
-    except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise VadfastError(
-            f"{path}: must be a file of weights (safetensors, or tensors saved by torch), cannot be read ({reason:.160}); "
-            "download it again"
-        ) from error
-    if isinstance(values, dict) and isinstance(values.get("state_dict"), dict):
-        values = values["state_dict"]
-    if not isinstance(values, dict) or not all(isinstance(v, Tensor) for v in values.values()):
-        raise VadfastError(
-            f"{path}: must hold tensors by name, holds {type(values).__name__}; save the network's state_dict()"
-        )
-    # As a network saves them that was trained on several GPUs.
-    return {str(name).removeprefix("module."): value for name, value in values.items()}

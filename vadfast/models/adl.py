@@ -10,6 +10,8 @@ Where paper and code of the baseline differ, and what is done here:
     eq. 8-10    sums over pixels in the paper; means in code (the published weights make sense only so). Means.
     eq. 8 / 9   the content loss squares A (background weight 0.01), the gradient loss does not (0.1). As printed.
     eq. 11      the factor 1/2 is lost in the paper and present in code. Kept.
+    eq. 12      a frozen FlowNet2-SD, whose weights cannot be shipped; nor can torchvision's RAFT's, which is left out: ``flow`` takes a
+                function of yours around either, or the Lucas-Kanade of ``flow.py``.
 """
 
 from typing import Literal, Self

@@ -29,7 +29,7 @@ def load_flow(name: str) -> Flow | None:
     module_name, _, attribute = name.partition(":")
     if not attribute:
         raise UsageError(
-            f"--flow must be none, lucas-kanade or package.module:function, got {name!r}"
+            f"--flow must be none, lucas-kanade or package.module:function, got {name!r}; docs/training.md says what such a function does"
         )
     try:
         function = getattr(importlib.import_module(module_name), attribute)

@@ -1,11 +1,12 @@
 """ImageNet: the colours its networks know, and its weights put into our encoders from a local file."""
 
+from pathlib import Path
+
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from vadfast.errors import UsageError
+from vadfast.models.weights import read_weights
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -23,20 +24,20 @@ def load_weights(encoder: nn.Module, path: str, *, key: str, source: str) -> Non
 
     Args:
         encoder: with torchvision's names and shapes.
-        path: a safetensors file of the state_dict.
+        path: a file of the state_dict, as torchvision's site has it or as safetensors.
         key: the option that named it.
         source: where such a file comes from, in words.
 
     Raises:
-        UsageError: the file is absent, damaged, or of another network.
+        UsageError: the file is absent, or of another network.
+        VadfastError: it is damaged.
     """
-    try:
-        found = load_file(path)
-    except (OSError, SafetensorError) as error:
+    mend = f"get {source}, or leave {key} out: training then starts from random weights"
+    if not Path(path).is_file():
         raise UsageError(
-            f"{key}: {path} must be a safetensors file of ImageNet weights, cannot be read ({error}); "
-            f"convert {source}, or leave {key} out: training then starts from random weights"
-        ) from error
+            f"{key}: {path} must be a file of ImageNet weights, there is no such file; {mend}"
+        )
+    found = read_weights(Path(path), mend=mend)
     wanted = encoder.state_dict()
     taken = {name: found[name] for name in wanted if name in found}
     first = next(name for name, value in wanted.items() if value.ndim == 4)

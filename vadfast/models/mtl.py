@@ -11,7 +11,7 @@ There is no published code. What the paper leaves open, and what is done here:
     section 3.2  flow is not said: Farneback's. A movement's unit is the 99.9th percentile of the foreground's in the training video,
                  not clipped: what moves faster than anything there must stand out.
     fig. 4       the layers of the attention are not given: ``vgg16_unet.ContextAttention``. Its angles are 0 where nothing moves; that
-                 something moves, though not how fast, is thereby told.
+                 something moves, though not how fast, is thereby told (a soft gate that would hide it is left out: nobody has tried one).
     eq. 5        garbled; a Savitzky-Golay filter, length 21 and order 2, is taken.
     section 3.5  either branch raises an alert; as one score, the larger of both in standard deviations of training video.
     alignment    frame t is judged by the map of t that t-2 and t-1 predict, and by the movement from t-1 to t: from frame 2 on.
@@ -30,7 +30,7 @@ from vadfast.models.resnet34_unet import ResNet34UNet
 from vadfast.models.vgg16_unet import Position, VGG16UNet
 from vadfast.runtime.manifest import Chain, Component, RobustZ, SavitzkyGolay
 from vadfast.teachers.codes import FLOW, SCENE
-from vadfast.teachers.settings import TeacherSettings
+from vadfast.teachers.settings import TeacherSettings, Where
 
 N_FRAMES = 3  # two in and the one that is judged
 HEATMAP_CELL_PX = 8
@@ -49,8 +49,9 @@ class MTLConfig(TeacherSettings):
     scse: bool = True
     # Of the steps, at the start: the mean of all patches instead of the worst, which alone would have a gradient. An epoch of 40.
     warmup_share: float = Field(default=1 / 40, ge=0, lt=1)
-    appearance_weights: str | None = None  # ImageNet's, as safetensors
-    motion_weights: str | None = None
+    # Files of ImageNet's, read when a run begins; a resumed one has weights of its own.
+    appearance_weights: Where | None = None
+    motion_weights: Where | None = None
 
     @property
     def teachers(self) -> TeacherSettings:

@@ -13,6 +13,8 @@ Where the paper leaves room, and what is done here:
     input       each segment is scaled to length 1 (Sultani's preparation); here in the graph, so that a bag is just pooled features.
                 ``scale`` multiplies that: at length 1 an element of 2048 is about 0.02, the queries of all are alike and the
                 attention is the plain mean of row and column; at sqrt(C) elements are about 1 and it can tell them apart.
+                ``learn_scale`` trains it. A temperature of the softmax itself is left out: the operator expands exp of a cosine, which
+                ends at 1; and so is a softmax over queries, which eq. 2 prints and its text contradicts.
     head        "FC" of the ablation is Sultani's: C -> 512, ReLU, dropout 0.6 -> 32, dropout 0.6 -> 1.
 """
 
@@ -37,6 +39,7 @@ class STAConfig(Config):
     n_features: PositiveInt = 2048  # C; training takes it from the data
     n_segments: PositiveInt = Field(default=32, ge=2)
     scale: PositiveFloat = 1.0
+    learn_scale: bool = False  # it is trained, and begins with ``scale``
     criss_cross: bool = True
     recurrences: PositiveInt = 2
     attention_channels: PositiveInt = 10
@@ -74,12 +77,14 @@ class Scored(NamedTuple):
 class Network(nn.Module):
     """Bags float32 [B, N, C] of pooled features -> ``Scored``.
 
-    Parameters at C = 1024, 2048, 4096: 164,521, 295,593, 557,737, of which the attention has 40.
+    Parameters at C = 1024, 2048, 4096: 164,521, 295,593, 557,737, of which the attention has 40; one more with ``learn_scale``.
     """
 
     def __init__(self, config: STAConfig) -> None:
         super().__init__()
-        self.scale = config.scale
+        self.scale: nn.Parameter | float = config.scale
+        if config.learn_scale:
+            self.scale = nn.Parameter(torch.tensor(config.scale))
         self.attention = (
             STAAttention(config.attention_channels, recurrence=config.recurrences)
             if config.criss_cross

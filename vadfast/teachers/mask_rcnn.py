@@ -40,8 +40,9 @@ def _open(weights: str) -> Any:
             f"or leave segmentation out: {_DEFAULT}"
         )
     try:
-        import torch
         from torchvision.models.detection import maskrcnn_resnet50_fpn
+
+        from vadfast.models.weights import read_weights
     except ImportError as error:
         raise BackendError(
             f"segmentation: mask-rcnn needs torchvision, which cannot be imported ({error}); install it, "
@@ -49,9 +50,8 @@ def _open(weights: str) -> Any:
         ) from error
     network = maskrcnn_resnet50_fpn(weights=None, weights_backbone=None, num_classes=91)
     try:
-        network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
-    # torch.load raises what its unpickler does.
-    except Exception as error:
+        network.load_state_dict(read_weights(Path(weights), mend=f"get {_SOURCE}"))
+    except RuntimeError as error:
         first = str(error).strip().splitlines()[0]
         raise UsageError(
             f"segmentation: {weights} does not hold Mask R-CNN's weights ({first}); get {_SOURCE}"

@@ -1,7 +1,7 @@
 """``python -m vadfast.train``: from normal video to a trained run directory."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -10,7 +10,12 @@ from vadfast.cli import Debug, run_command, talk
 from vadfast.errors import UsageError
 from vadfast.methods import METHODS, training_module
 
-_RESUME_TAKES = {"out", "resume", "debug", "ctx"}
+if TYPE_CHECKING:  # --help does without PyTorch
+    from vadfast.data.bags import FeatureSet
+    from vadfast.data.datasets import Dataset
+    from vadfast.train.config import RunConfig
+
+_RESUME_TAKES = {"out", "resume", "device", "debug", "ctx"}
 
 
 def command(
@@ -21,7 +26,8 @@ def command(
     ] = None,
     method: Annotated[str, typer.Option(help=", ".join(METHODS) + ".")] = "adl",
     dataset: Annotated[
-        str, typer.Option(help="auto, ped1, ped2, avenue, shanghaitech, folder or features.")
+        str,
+        typer.Option(help="auto, ped1, ped2, avenue, shanghaitech, ucf-crime, folder or features."),
     ] = "auto",
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where the run in --out stopped.")
@@ -37,7 +43,9 @@ def command(
         float, typer.Option(help="Share at the end of each film kept for calibration.")
     ] = 0.1,
     precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Annotated[
+        str, typer.Option(help="auto, cpu or cuda; with --resume another than before.")
+    ] = "auto",
     start_from: Annotated[
         Path | None, typer.Option(help="Run of the same method whose weights to begin with.")
     ] = None,
@@ -91,28 +99,13 @@ def command(
     debug: Debug = False,
 ) -> None:
     """Trains a model on normal video; the run directory holds weights, configuration, log and the state to resume from."""
-    from vadfast.models.registry import CONFIG_FILE
-    from vadfast.train.config import RunConfig
     from vadfast.train.loop import train
-    from vadfast.train.machine import choose_device, choose_precision
-    from vadfast.train.options import method_options
-    from vadfast.train.training import load_data
 
     if resume:
         _refuse_changes(ctx)
-        config = RunConfig.load(out / CONFIG_FILE)
-        loaded = load_data(config.method, Path(config.data), config.dataset)
+        config, loaded = _resumed(out, device if _is_given(ctx, "device") else None)
     else:
-        if data is None:
-            raise UsageError(
-                "--data must name normal video to train on, or features for sta, got nothing; see docs/data.md for layouts"
-            )
-        if (out / CONFIG_FILE).exists():
-            raise UsageError(
-                f"--out {out}: holds a run already; add --resume to go on, or name a new directory"
-            )
-        defaults = training_module(method)
-        flags = {
+        options = {
             "image_size": image_size,
             "width": width,
             "norm": norm,
@@ -127,52 +120,101 @@ def command(
             "flow": flow,
             "flow_weight": flow_weight,
         }
-        options = method_options(method, ablation, flags, settings or [])
-        loaded = load_data(method, data, dataset)
-        if not loaded.train:
-            raise UsageError(
-                f"--data {data}: must hold training films, found only test films; see docs/data.md"
-            )
-        device = choose_device(device)
-        if precision not in ("auto", "fp32", "bf16"):
-            raise UsageError(f"--precision must be auto, fp32 or bf16, got {precision!r}")
-        chosen, why = choose_precision(precision, device)  # type: ignore[arg-type]
-        talk.print(f"data: {len(loaded.train)} training films; precision: {chosen} ({why})")
-        config = RunConfig.parse(
-            {
-                "method": method,
-                "data": str(data.resolve()),
-                "dataset": loaded.kind,
-                "fps": loaded.fps,
-                "holdout": holdout,
-                "seed": seed,
-                "steps": steps,
-                "batch": defaults.BATCH if batch is None else batch,
-                "learning_rate": defaults.LEARNING_RATE if learning_rate is None else learning_rate,
-                "precision": chosen,
-                "device": device,
-                "mask_folder": str(mask_folder.resolve()) if mask_folder else None,
-                "start_from": str(start_from.resolve()) if start_from else None,
-                "options": {**loaded.implied, **options},
-            },
-            where="vadfast train",
-        )
+        run = {
+            "method": method,
+            "dataset": dataset,
+            "holdout": holdout,
+            "seed": seed,
+            "steps": steps,
+            "batch": batch,
+            "learning_rate": learning_rate,
+            "precision": precision,
+            "device": device,
+            "mask_folder": str(mask_folder.resolve()) if mask_folder else None,
+            "start_from": str(start_from.resolve()) if start_from else None,
+        }
+        config, loaded = _configured(data, out, run, options, ablation, settings or [])
     if not train(config, loaded, out, resume=resume):
         raise typer.Exit(130)
     talk.print(escape(f"done: {out}; next: python -m vadfast.evaluate {out} --data {config.data}"))
 
 
+def _resumed(out: Path, device: str | None) -> "tuple[RunConfig, Dataset | FeatureSet]":
+    """The run in ``out`` and its data; ``device`` is another one than it was begun on, if named."""
+    from vadfast.models.registry import CONFIG_FILE
+    from vadfast.train.config import RunConfig
+    from vadfast.train.machine import choose_device
+    from vadfast.train.training import load_data
+
+    config = RunConfig.load(out / CONFIG_FILE)
+    chosen = choose_device(device or config.device)
+    loaded = load_data(config.method, Path(config.data), config.dataset)
+    return config.model_copy(update={"device": chosen}), loaded
+
+
+def _configured(
+    data: Path | None,
+    out: Path,
+    run: dict[str, Any],
+    flags: dict[str, Any],
+    ablation: str,
+    settings: list[str],
+) -> "tuple[RunConfig, Dataset | FeatureSet]":
+    """A new run and its data, with what was left open decided: ``run`` as for ``RunConfig``, ``flags`` are the method's options."""
+    from vadfast.models.registry import CONFIG_FILE
+    from vadfast.train.config import RunConfig
+    from vadfast.train.machine import choose_device, choose_precision
+    from vadfast.train.options import method_options, refuse_unread
+    from vadfast.train.training import load_data
+
+    if data is None:
+        raise UsageError(
+            "--data must name normal video to train on, or features for sta, got nothing; see docs/data.md for layouts"
+        )
+    if (out / CONFIG_FILE).exists():
+        raise UsageError(
+            f"--out {out}: holds a run already; add --resume to go on, or name a new directory"
+        )
+    method, precision = run["method"], run["precision"]
+    defaults = training_module(method)
+    options = method_options(method, ablation, flags, settings)
+    loaded = load_data(method, data, run["dataset"])
+    if not loaded.train:
+        raise UsageError(
+            f"--data {data}: must hold training films, found only test films; see docs/data.md"
+        )
+    device = choose_device(run["device"])
+    if precision not in ("auto", "fp32", "bf16"):
+        raise UsageError(f"--precision must be auto, fp32 or bf16, got {precision!r}")
+    chosen, why = choose_precision(precision, device)
+    decided = {
+        "data": str(data.resolve()),
+        "dataset": loaded.kind,
+        "fps": loaded.fps,
+        "batch": defaults.BATCH if run["batch"] is None else run["batch"],
+        "learning_rate": defaults.LEARNING_RATE
+        if run["learning_rate"] is None
+        else run["learning_rate"],
+        "precision": chosen,
+        "device": device,
+        "options": {**loaded.implied, **options},
+    }
+    config = RunConfig.parse({**run, **decided}, where="vadfast train")
+    refuse_unread(config, ablation)
+    talk.print(f"data: {len(loaded.train)} training films; precision: {chosen} ({why})")
+    return config, loaded
+
+
 def _refuse_changes(ctx: typer.Context) -> None:
-    given = [
-        name
-        for name in ctx.params
-        if name not in _RESUME_TAKES
-        and getattr(ctx.get_parameter_source(name), "name", "") == "COMMANDLINE"
-    ]
+    given = [name for name in ctx.params if name not in _RESUME_TAKES and _is_given(ctx, name)]
     if given:
         raise UsageError(
-            f"--resume takes everything from run.toml, got --{given[0].replace('_', '-')} as well; leave it out"
+            f"--resume takes everything but --device from run.toml, got --{given[0].replace('_', '-')} as well; leave it out"
         )
+
+
+def _is_given(ctx: typer.Context, name: str) -> bool:
+    return getattr(ctx.get_parameter_source(name), "name", "") == "COMMANDLINE"
 
 
 if __name__ == "__main__":

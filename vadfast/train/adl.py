@@ -13,7 +13,7 @@ from vadfast.data.datasets import Dataset
 from vadfast.models import adl
 from vadfast.models.flow import load_flow
 from vadfast.models.prediction import signed_clip
-from vadfast.train.attention import precomputed_maps
+from vadfast.train.attention import check_masks, precomputed_maps
 from vadfast.train.clips import Clips, open_clips
 from vadfast.train.config import RunConfig
 from vadfast.train.training import autocast, set_rate
@@ -25,6 +25,9 @@ DISCRIMINATOR_RATE = 0.1
 
 def open_training(config: RunConfig, dataset: Dataset) -> tuple["ADLTraining", Clips]:
     """The networks of a run, and the clips they learn from."""
+    # Before films are decoded: both name files, or code, of the user's.
+    load_flow(config.options.flow)
+    check_masks(config.options, dataset.train, config.mask_folder)
     clips = open_clips(config, dataset)
     maps = precomputed_maps(
         config.options, clips.store, dataset.train, config.mask_folder, clips.ends

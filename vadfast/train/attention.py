@@ -49,26 +49,45 @@ def _film_map(store: FrameStore, video: int, end: int) -> Tensor:
     return adl.normalise_attention(m, alpha.abs().sum().float(), background=0.0)[0]
 
 
+def check_masks(config: adl.ADLConfig, videos: tuple[Video, ...], folder: str | None) -> None:
+    """Looks whether every film has its masks, where A comes from masks; reads no frame of either.
+
+    Raises:
+        UsageError: no folder is named.
+        SourceError: a film's masks are absent or damaged, or not as many as its frames.
+    """
+    if config.attention != "mask":
+        return
+    for video in videos:
+        _masks_of(video, folder, video.source.n_frames)
+
+
+def _masks_of(video: Video, folder: str | None, n_frames: int | None) -> np.ndarray:
+    """The masks of a film, memory-mapped; ``n_frames`` is None where the film does not say."""
+    if folder is None:
+        raise UsageError(
+            "--attention mask must have masks, got no --mask-folder; name a folder with a NAME.npy [frames, h, w] of each training film"
+        )
+    path = Path(folder) / f"{video.name}.npy"
+    words = f"[{'frames' if n_frames is None else n_frames}, h, w]"
+    masks = read_array(
+        path, f"an npy array {words}", mend="write one for each training film", mmap_mode="r"
+    )
+    if masks.ndim != 3 or n_frames not in (None, len(masks)):
+        raise SourceError(
+            f"{path}: must be {words}, one mask a frame, got {list(masks.shape)}; write it again"
+        )
+    return masks
+
+
 def _masks(
     config: adl.ADLConfig, store: FrameStore, videos: tuple[Video, ...], folder: str | None
 ) -> Tensor:
     """``NAME.npy`` per film: bool or uint8 [n_frames, h, w], non-zero where a person (or what matters) is."""
-    if folder is None:
-        raise UsageError(
-            "--attention mask needs --mask-folder DIR with one NAME.npy [frames, h, w] per training film"
-        )
     size = (config.image_size, config.image_size)
     maps = torch.zeros(int(store.offsets[-1]), 1, *size, dtype=torch.uint8)
     for v, video in enumerate(videos):
-        path, wanted = (
-            Path(folder) / f"{video.name}.npy",
-            int(store.offsets[v + 1] - store.offsets[v]),
-        )
-        masks = read_array(path, f"an npy array [{wanted}, h, w]")
-        if masks.ndim != 3 or len(masks) != wanted:
-            raise SourceError(
-                f"{path}: must be [{wanted}, h, w], one mask a frame, got {list(masks.shape)}"
-            )
+        masks = _masks_of(video, folder, int(store.offsets[v + 1] - store.offsets[v]))
         for t, mask in enumerate(masks):
             resized = cv2.resize((mask > 0).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
             maps[int(store.offsets[v]) + t, 0] = torch.from_numpy(resized)

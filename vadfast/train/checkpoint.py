@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 
 from vadfast.atomic import atomic_file
 from vadfast.errors import TrainingError
+from vadfast.train.config import RunConfig
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
 
@@ -33,28 +34,52 @@ def save_tensors(
             ) from error
 
 
-def save_checkpoint(path: Path, state: dict[str, Any], step: int) -> None:
-    """Writes ``state`` (nested dictionaries and lists of tensors and JSON values) after ``step`` steps."""
+def save_checkpoint(path: Path, config: RunConfig, state: dict[str, Any], step: int) -> None:
+    """Writes ``state`` (nested dictionaries and lists of tensors and JSON values) after ``step`` steps of a run of ``config``."""
     tensors: dict[str, torch.Tensor] = {}
     skeleton = _strip(state, "", tensors)
-    save_tensors(path, tensors, {"step": str(step), "state": json.dumps(skeleton)})
+    metadata = {
+        "step": str(step),
+        "state": json.dumps(skeleton),
+        "made_by": json.dumps(_of(config)),
+    }
+    save_tensors(path, tensors, metadata)
 
 
-def load_checkpoint(path: Path) -> tuple[dict[str, Any], int]:
-    """Returns (state, step).
+def load_checkpoint(path: Path, config: RunConfig) -> tuple[dict[str, Any], int]:
+    """Returns (state, step) for a run of ``config``.
 
     Raises:
-        TrainingError: the file is absent or damaged.
+        TrainingError: the file is absent or damaged, or of a run of another method or with other options.
     """
     try:
         with safe_open(path, framework="pt") as stored:
             metadata = stored.metadata()
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (no mapping)
-        return _fill(json.loads(metadata["state"]), tensors), int(metadata["step"])
+        state, step = _fill(json.loads(metadata["state"]), tensors), int(metadata["step"])
+        made_by = dict(json.loads(metadata["made_by"]))
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise TrainingError(
             f"{path}: must be a checkpoint to resume from, cannot be read ({error}); train anew"
         ) from error
+    _check_made_by(made_by, config, path)
+    return state, step
+
+
+def _of(config: RunConfig) -> dict[str, Any]:
+    """What decides which tensors a state has and what they mean; steps, rate and device may change."""
+    return {"method": config.method, **config.options.model_dump(mode="json")}
+
+
+def _check_made_by(made_by: dict[str, Any], config: RunConfig, path: Path) -> None:
+    wanted = _of(config)
+    # In the order of the record: a method's name explains all options that differ.
+    for name in [*wanted, *made_by]:
+        if made_by.get(name) != wanted.get(name):
+            raise TrainingError(
+                f"{path}: must be of the run that its run.toml describes, was made with {name} = {made_by.get(name)!r}, and "
+                f"run.toml has {wanted.get(name)!r}; restore run.toml, or train anew with another --out"
+            )
 
 
 def _strip(value: Any, path: str, tensors: dict[str, torch.Tensor]) -> Any:

@@ -13,22 +13,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import torch
 from rich.markup import escape
+from torch import Tensor
 
 from vadfast.atomic import atomic_file
 from vadfast.cli import talk
 from vadfast.data.bags import FeatureSet
 from vadfast.data.datasets import Dataset
 from vadfast.errors import TrainingError, UsageError
-from vadfast.methods import training_module
+from vadfast.methods import model_module, training_module
 from vadfast.models.registry import CONFIG_FILE, MODEL_FILE, open_run
 from vadfast.progress import steps
 from vadfast.train.checkpoint import CHECKPOINT_FILE, load_checkpoint, save_checkpoint, save_tensors
 from vadfast.train.config import CHECKPOINT_EVERY_S, RunConfig
 from vadfast.train.machine import keep_freed_memory
-from vadfast.train.training import Batches, Training
+from vadfast.train.training import Batches, Beginning, Training
 
 LOG_FILE = "log.csv"
 LOG_EVERY = 10  # steps
@@ -39,17 +41,29 @@ def train(config: RunConfig, dataset: Dataset | FeatureSet, run: Path, *, resume
 
     Raises:
         TrainingError: a loss is not finite, or there is nothing to resume from.
-        UsageError: the data holds no clip to train on.
+        UsageError: the data holds no clip to train on, or ``start_from`` is no run of the same network.
     """
     keep_freed_memory()
-    torch.manual_seed(config.seed)
-    training, data = training_module(config.method).open_training(config, dataset)
+    module = training_module(config.method)
+    # What is missing is said before films are decoded and teachers run.
+    state: dict[str, Any] | None = None
+    start: dict[str, Tensor] | None = None
     first = 0
     if resume:
-        state, first = load_checkpoint(run / CHECKPOINT_FILE)
+        state, first = load_checkpoint(run / CHECKPOINT_FILE, config)
+    else:
+        start = _weights_to_start_from(config)
+        if hasattr(module, "check"):
+            module.check(config)
+    torch.manual_seed(config.seed)
+    training, data = module.open_training(config, dataset)
+    if state is not None:
         training.restore(state)
-    elif config.start_from is not None:
-        _start_from(Path(config.start_from), training, config.method)
+    else:
+        if start is not None:
+            training.network.load_state_dict(start)
+        if isinstance(training, Beginning):
+            training.begin()
     config.save(run / CONFIG_FILE)
     talk.print(
         f"training {config.method} on {data.about}, {config.precision} on {config.device}, "
@@ -86,31 +100,37 @@ def _steps(config: RunConfig, training: Training, data: Batches, run: Path, firs
                 if stopped:
                     break
                 if time.monotonic() - saved_at > CHECKPOINT_EVERY_S:
-                    _save(training, run, step)
+                    _save(config, training, run, step)
                     saved_at = time.monotonic()
         finally:
             batches.close()
-    _save(training, run, step)
+    _save(config, training, run, step)
     return step
 
 
-def _start_from(run: Path, training: Training, method: str) -> None:
-    stored = open_run(run)
-    if stored.config.method != method:
+def _weights_to_start_from(config: RunConfig) -> dict[str, Tensor] | None:
+    """Those of the run ``start_from``, which fit the network of this one; None without such a run."""
+    if config.start_from is None:
+        return None
+    stored = open_run(Path(config.start_from))
+    if stored.config.method != config.method:
         raise UsageError(
-            f"--start-from {run}: must be a run of method {method}, it is one of {stored.config.method}"
+            f"--start-from {config.start_from}: must be a run of method {config.method}, it is one of {stored.config.method}; "
+            "name a run of the same method and network"
         )
+    weights = stored.network.state_dict()
     try:
-        training.network.load_state_dict(stored.network.state_dict())
+        model_module(config.method).Network(config.options).load_state_dict(weights)
     except RuntimeError as error:
         raise UsageError(
-            f"--start-from {run}: must have the same network, its options differ "
+            f"--start-from {config.start_from}: must have the same network, its options differ "
             f"({str(error).strip().splitlines()[-1].strip()}); give the same ones"
         ) from error
+    return weights
 
 
-def _save(training: Training, run: Path, step: int) -> None:
-    save_checkpoint(run / CHECKPOINT_FILE, training.state(), step)
+def _save(config: RunConfig, training: Training, run: Path, step: int) -> None:
+    save_checkpoint(run / CHECKPOINT_FILE, config, training.state(), step)
     save_tensors(run / MODEL_FILE, training.network.state_dict())
 
 

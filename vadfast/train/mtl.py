@@ -5,6 +5,7 @@ The students share nothing, so one optimiser of the sum of both losses trains th
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,10 @@ from vadfast.cli import talk
 from vadfast.data.clips import Batch
 from vadfast.data.datasets import Dataset
 from vadfast.data.taught import open_taught
-from vadfast.errors import TrainingError
+from vadfast.errors import TrainingError, UsageError
 from vadfast.models import mtl
 from vadfast.models.imagenet import load_weights
-from vadfast.models.registry import input_spec
+from vadfast.models.registry import CONFIG_FILE, input_spec
 from vadfast.progress import steps
 from vadfast.teachers.codes import FLOW, SCENE, magnitude_of
 from vadfast.teachers.pictures import TeacherCost
@@ -52,10 +53,36 @@ class TaughtClips:
     def spread(self, n: int) -> Tensor:
         """Returns ``n`` windows, or all there are, spread evenly over the films."""
         store, starts = self.clips.store, self.clips.sampler.starts
-        chosen = starts[np.linspace(0, len(starts) - 1, min(n, len(starts))).round().astype(int)]
-        frames = np.stack([store.frames[s : s + mtl.N_FRAMES] for s in chosen])
-        last = chosen + mtl.N_FRAMES - 1
-        return self.windows(Batch(frames, last, last))
+        at = np.linspace(0, len(starts) - 1, min(n, len(starts))).round().astype(int)
+        frames = np.stack([store.frames[s : s + mtl.N_FRAMES] for s in starts[at]])
+        films = self.clips.sampler.video[at]
+        return self.windows(Batch(frames, films, starts[at] + mtl.N_FRAMES - 1))
+
+
+def check(config: RunConfig) -> None:
+    """Looks at what a new run begins with: ImageNet's weights, or the run of ``start_from`` and its teachers.
+
+    Raises:
+        UsageError: a file is absent or of another network, or the other run learned from teachers of another kind.
+        VadfastError: a file is damaged.
+    """
+    options: mtl.MTLConfig = config.options
+    if config.start_from is None:
+        _take_imagenet(mtl.Network(options), options)
+        return
+    for key in ("appearance_weights", "motion_weights"):
+        if getattr(options, key):
+            raise UsageError(
+                f"{key}: must be left out with --start-from, whose weights take its place, got {getattr(options, key)}; leave out one"
+            )
+    learned = RunConfig.load(Path(config.start_from) / CONFIG_FILE).options
+    for key in ("segmentation", "depth"):  # flow has one kind
+        theirs, ours = getattr(learned, key).teacher, getattr(options, key).teacher
+        if theirs != ours:
+            raise UsageError(
+                f"--start-from {config.start_from}: must have learned from the same teachers, its {key} is {theirs}, and this run's "
+                f"{ours}; --set {key}={theirs}, or train without --start-from"
+            )
 
 
 def open_training(config: RunConfig, dataset: Dataset) -> tuple["MTLTraining", Clips]:
@@ -77,16 +104,19 @@ class MTLTraining:
     """Both students and their optimiser."""
 
     def __init__(self, config: RunConfig, data: TaughtClips) -> None:
-        """``data`` gives the unit of movement now, and the errors' mean and deviation whenever the state is taken."""
+        """``data`` gives the unit of movement in ``begin``, and the errors' mean and deviation whenever the state is taken."""
         self.config = config
         self._options: mtl.MTLConfig = config.options
         self._device = torch.device(config.device)
         self._data = data
-        network = mtl.Network(self._options)
-        _take_imagenet(network, self._options)
-        self.network = network.to(self._device)
-        self.network.movement_scale.fill_(_unit(data, self._options.flow_max_px))
+        self.network = mtl.Network(self._options).to(self._device)
         self._optimizer = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate)
+
+    def begin(self) -> None:
+        """Takes ImageNet's weights, where nothing else was begun with, and the unit of movement of these films."""
+        if self.config.start_from is None:
+            _take_imagenet(self.network, self._options)
+        self.network.movement_scale.fill_(_unit(self._data, self._options.flow_max_px))
 
     def step(self, batch: Batch, number: int) -> dict[str, Tensor]:
         """Trains on clips; returns the loss of each branch."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from vadfast.errors import UsageError
 from vadfast.methods import model_module
+from vadfast.train.config import RunConfig
 
 
 def method_options(
@@ -23,6 +24,24 @@ def method_options(
         )
     given = {name: value for name, value in flags.items() if value is not None}
     return {**rows.get(ablation, {}), **given, **dict(_setting(text) for text in settings)}
+
+
+def refuse_unread(config: RunConfig, ablation: str) -> None:
+    """Raises UsageError where something was given that the run would never look at."""
+    options = config.options
+    if config.mask_folder is not None and getattr(options, "attention", None) != "mask":
+        raise UsageError(
+            f"--mask-folder: is read by --method adl with --attention mask alone, got {config.mask_folder} for another run; "
+            "add --attention mask, or leave it out"
+        )
+    # A row that leaves the flow loss out is compared with others, which the flow is for.
+    row = model_module(config.method).ABLATIONS.get(ablation, {})
+    compared = config.method != "adl" or "flow_weight" in row
+    if not compared and options.flow != "none" and options.flow_weight == 0:
+        raise UsageError(
+            f"--flow: must be none where the flow loss has no weight, got {options.flow}; give --flow-weight a value, "
+            "or leave it out"
+        )
 
 
 def _setting(text: str) -> tuple[str, Any]:

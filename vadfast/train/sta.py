@@ -5,6 +5,7 @@ the log, and nothing else is chosen by it.
 """
 
 import logging
+import math
 from typing import Any
 
 import torch
@@ -86,7 +87,10 @@ class STATraining:
         with torch.no_grad():
             highest = [self.network(b.to(self._device)).scores.amax(dim=1) for b in self._held_out]
         labels = torch.cat([torch.full_like(h, kind) for kind, h in enumerate(highest)])
-        return float(roc_auc_score(labels.cpu(), torch.cat(highest).cpu()))
+        scores = torch.cat(highest)
+        if not scores.isfinite().all():
+            return math.nan  # which the loop stops at, with step and losses
+        return float(roc_auc_score(labels.cpu(), scores.cpu()))
 
     def _warn_where_inactive(self, active: float) -> None:
         if self._said_inactive or active >= _FEW_ACTIVE:

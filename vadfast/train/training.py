@@ -1,17 +1,17 @@
 """What the loop runs: a method's networks, losses and optimisers, and the batches that they learn from.
 
 A method is one file beside this one. Its ``open_training(config, dataset)`` returns both; ``BATCH`` and ``LEARNING_RATE`` are what it
-is trained with where nobody says otherwise.
+is trained with where nobody says otherwise. It may have ``check(config)``, which says what a new run lacks before any film is decoded.
 """
 
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any, Protocol, cast, get_args
+from typing import Any, Protocol, cast, get_args, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
-from vadfast.data.bags import FeatureSet, load_features
+from vadfast.data.bags import FEATURE_KINDS, FeatureSet, load_features
 from vadfast.data.datasets import Dataset, Kind, load_dataset
 from vadfast.errors import UsageError
 from vadfast.methods import BAG_METHODS
@@ -46,6 +46,14 @@ class Training(Protocol):
         """Goes on where ``state`` was taken."""
 
 
+@runtime_checkable
+class Beginning(Protocol):
+    """A training that has something to do before the first step of a run; a resumed one only restores what was done."""
+
+    def begin(self) -> None:
+        """Measures the data, say, with ``network`` as it begins: with the weights of --start-from, if there are some."""
+
+
 def load_data(method: str, root: Path, kind: str) -> Dataset | FeatureSet:
     """The films that ``method`` learns from: features where it scores bags, frames otherwise.
 
@@ -53,7 +61,7 @@ def load_data(method: str, root: Path, kind: str) -> Dataset | FeatureSet:
         UsageError: there is no such ``kind`` of data set for the method, or ``root`` is none.
         SourceError: a label or feature file is damaged.
     """
-    kinds = ("auto", "features") if method in BAG_METHODS else get_args(Kind)
+    kinds = FEATURE_KINDS if method in BAG_METHODS else get_args(Kind)
     if kind not in kinds:
         raise UsageError(
             f"--dataset must be {', '.join(kinds[:-1])} or {kinds[-1]} for {method}, got {kind!r}"
