@@ -9,17 +9,11 @@ import numpy as np
 from tests.tiny_bundle import CELL, H, T, W
 from vadfast.data.datasets import load_dataset
 from vadfast.evaluate.figure import shortened
-from vadfast.evaluate.plots import plot_roc, plot_scores, spans
+from vadfast.evaluate.plots import plot_roc, plot_scores
 from vadfast.evaluate.protocols import evaluate
 from vadfast.evaluate.scoring import score_videos
 from vadfast.evaluate.strips import plot_strips, worst
 from vadfast.evaluate.subject import Subject
-
-
-def test_spans_are_the_runs_of_ones() -> None:
-    assert spans(np.array([1, 0, 1, 1, 0, 0, 1], np.uint8)) == [(0, 0), (2, 3), (6, 6)]
-    assert spans(np.zeros(3, np.uint8)) == []
-    assert spans(np.ones(3, np.uint8)) == [(0, 2)]
 
 
 def test_worst_mistakes_are_the_extremes_and_stay_apart(subject: Subject, data: Path) -> None:

@@ -153,7 +153,7 @@ def test_what_does_not_fit_is_refused_in_a_sentence(
     for arguments, words in (
         (["--batch", 7], "must be even"),
         (["--set", "n_features=9"], "must have features of 9 numbers"),
-        (["--dataset", "ped2"], "--dataset must be auto or features for sta"),
+        (["--dataset", "ped2"], "--dataset must be auto, features or ucf-crime for sta"),
         (["--image-size", 64], "options of sta: unknown key 'image_size'"),
         (["--ablation", "none"], "--ablation must be a row of sta's tables"),
     ):

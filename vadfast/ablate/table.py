@@ -41,7 +41,7 @@ def entries(plan: Plan) -> list[Entry]:
         of_line = reports(plan, line)
         rates = spreads(of_line)
         shown = [name for name in _SHOWN if name in rates] or list(of_line[0]["auc"])
-        speeds = [report["speed"] for report in of_line if report.get("speed")]
+        speeds = [r["speed"] for r in of_line if "frames_per_s" in (r.get("speed") or {})]
         found.append(
             Entry(
                 line,

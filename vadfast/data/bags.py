@@ -23,6 +23,8 @@ from vadfast.data.video_lists import Listed, read_annotation, read_lists
 from vadfast.errors import SourceError, UsageError
 from vadfast.progress import steps
 
+# What --dataset may call a data set of features; UCF-Crime is published as features in either layout.
+FEATURE_KINDS = ("auto", "features", "ucf-crime")
 _ANNOTATION = "Temporal_Anomaly_Annotation*.txt"
 
 

@@ -33,6 +33,16 @@ def from_spans(spans: Spans, n_frames: int, *, where: str) -> np.ndarray:
     return labels
 
 
+def spans_of(labels: np.ndarray) -> Spans:
+    """The runs of 1 in ``labels`` [n_frames]; ``from_spans`` backwards.
+
+    >>> spans_of(np.array([1, 0, 1, 1]))
+    [(0, 0), (2, 3)]
+    """
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], labels, [0]]).astype(np.int8)))
+    return [(int(first), int(end) - 1) for first, end in edges.reshape(-1, 2)]
+
+
 def read_json(path: Path) -> dict[str, Spans]:
     """``labels.json`` of a plain folder: {"video name": [[first, last], ...]}, 0-based, inclusive; [] is all normal.
 

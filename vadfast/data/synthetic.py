@@ -15,6 +15,7 @@ import numpy as np
 
 from vadfast.atomic import atomic_file, write_text
 from vadfast.data.actors import HEIGHT_PX, HORIZON_PX, WIDTH_PX, draw, intruder, walker
+from vadfast.data.labels import Spans, spans_of
 
 FPS = 15
 ANOMALIES = ("cyclist", "runner", "cart", "thrown", "loitering")
@@ -85,13 +86,13 @@ def write_dataset(
     for i in range(n_training):
         write_film(root / "training" / f"normal-{i + 1:02}.mp4", film(seed * 1000 + i, n_frames))
         progress(i + 1, total)
-    labels: dict[str, list[list[int]]] = {}
+    labels: dict[str, Spans] = {}
     for i in range(n_testing):
         kind = ANOMALIES[i % len(ANOMALIES)]
         name = f"{i + 1:02}-{kind}"
         path = root / "testing" / f"{name}.mp4"
         masks = write_film(path, film(seed * 1000 + 500 + i, n_frames, anomaly=kind))
-        labels[name] = _spans(masks.sum(axis=(1, 2)) >= MIN_MASK_PX)
+        labels[name] = spans_of(masks.sum(axis=(1, 2)) >= MIN_MASK_PX)
         with atomic_file(root / "testing" / "masks" / f"{name}.npz") as temporary:
             np.savez_compressed(temporary, masks=masks)
         progress(n_training + i + 1, total)
@@ -130,11 +131,6 @@ def write_frames(path: Path, images: Iterable[np.ndarray], fps: float) -> None:
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-
-
-def _spans(abnormal: np.ndarray) -> list[list[int]]:
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], abnormal.astype(np.int8), [0]])))
-    return [[int(first), int(last) - 1] for first, last in edges.reshape(-1, 2)]
 
 
 # ------------------------------------------------------------------------------------------------ the place

@@ -7,8 +7,9 @@
 There is no min-max per film: scores are probabilities, and one threshold is meant for all films.
 """
 
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,16 @@ class BagScores:
 
 
 @dataclass(frozen=True, slots=True)
+class BagSpeed:
+    """Of one evaluation, on this machine, with whatever else ran on it; features are there already."""
+
+    bags_per_s: float  # from feature file to score
+    batch: int
+    p50_ms: float  # of the network alone, a batch at a time; its first call is left out
+    p99_ms: float
+
+
+@dataclass(frozen=True, slots=True)
 class BagAssessment:
     """Every number about one run or bundle on one test set; ``found`` by the names of ``MEANING``, without what the labels do not allow."""
 
@@ -58,6 +69,7 @@ class BagAssessment:
     dataset: FeatureSet
     films: list[BagScores]
     found: Mapping[str, Metrics]
+    speed: BagSpeed
 
 
 def assess_bags(subject: BagSubject, dataset: FeatureSet) -> BagAssessment:
@@ -72,7 +84,7 @@ def assess_bags(subject: BagSubject, dataset: FeatureSet) -> BagAssessment:
                 f"evaluate: {dataset.root} must have normal and abnormal test films, has no {words} one among {len(dataset.test)}; "
                 "an AUC needs both"
             )
-    films = score_bags(subject, dataset.test)
+    films, speed = score_bags(subject, dataset.test)
     is_abnormal = np.array([film.video.abnormal for film in films], np.uint8)
     found = {"video": metrics(is_abnormal, np.array([film.score for film in films]))}
     for name, chosen in (
@@ -82,22 +94,31 @@ def assess_bags(subject: BagSubject, dataset: FeatureSet) -> BagAssessment:
         pooled = _by_frame(chosen)
         if pooled is not None:
             found[name] = metrics(*pooled)
-    return BagAssessment(subject, dataset, films, found)
+    return BagAssessment(subject, dataset, films, found, speed)
 
 
-def score_bags(subject: BagSubject, videos: Sequence[FeatureVideo]) -> list[BagScores]:
-    """Returns the scores of films."""
+def score_bags(
+    subject: BagSubject, videos: Sequence[FeatureVideo]
+) -> tuple[list[BagScores], BagSpeed]:
+    """Returns the scores of films, and how long they took."""
+    started = time.perf_counter()
     wanted = subject.input
     stack = stack_bags(
         videos, n_segments=wanted.n_segments, n_features=wanted.n_features, name="reading bags"
     )
     labels = [_labels(v, n) for v, n in zip(videos, stack.n_frames, strict=True)]
-    scores = []
+    scores, calls_ms = [], []
     with steps("evaluate", len(videos), unit="films") as bar:
         for first in range(0, len(videos), _BATCH):
+            called = time.perf_counter()
             scores.append(subject.score(stack.bags[first : first + _BATCH]))
+            calls_ms.append((time.perf_counter() - called) * 1000)
             bar.advance(len(scores[-1]))
-    return [BagScores(*film) for film in zip(videos, np.concatenate(scores), labels, strict=True)]
+    p50, p99 = np.percentile(calls_ms[1:] or calls_ms, [50, 99])
+    seconds = time.perf_counter() - started
+    speed = BagSpeed(len(videos) / seconds, min(_BATCH, len(videos)), float(p50), float(p99))
+    films = zip(videos, np.concatenate(scores), labels, strict=True)
+    return [BagScores(*film) for film in films], speed
 
 
 def _labels(video: FeatureVideo, n_frames: int | None) -> Labels | None:
@@ -156,6 +177,13 @@ def print_bags(console: Console, assessment: BagAssessment) -> None:
         markup=False,
         soft_wrap=True,
     )
+    speed = assessment.speed
+    console.print(
+        f"speed: {speed.bags_per_s:.1f} bags/s from features to scores; the network took {speed.p50_ms:.1f} ms (p50), "
+        f"{speed.p99_ms:.1f} ms (p99) a batch of {speed.batch}",
+        markup=False,
+        soft_wrap=True,
+    )
     bare = [film.video.name for film in films if film.labels is None]
     if bare:
         console.print(
@@ -181,6 +209,7 @@ def bags_json(assessment: BagAssessment) -> dict[str, Any]:
             for name, m in found.items()
         },
         "spatial": None,
+        "speed": asdict(assessment.speed),
         "n_scores": sum(len(labels) for labels in frames),
         "n_abnormal": sum(int(labels.sum()) for labels in frames),
         "dataset": assessment.dataset.kind,

@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from sklearn.metrics import roc_curve
 
+from vadfast.data.labels import spans_of
 from vadfast.evaluate.figure import (
     ABNORMAL_FACE,
     BLUE,
@@ -24,7 +25,7 @@ from vadfast.evaluate.figure import (
     shortened,
     write_headings,
 )
-from vadfast.evaluate.protocols import Evaluation, Labels, Scores, VideoScores
+from vadfast.evaluate.protocols import Evaluation, Scores, VideoScores
 from vadfast.evaluate.report import percent
 from vadfast.evaluate.subject import Subject
 
@@ -108,12 +109,6 @@ def plot_roc(
         return save(figure, folder / "roc.png")
 
 
-def spans(labels: Labels) -> list[tuple[int, int]]:
-    """Returns the runs of 1 in ``labels`` as (first, last), both inclusive."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], labels, [0]]).astype(np.int8)))
-    return [(int(a), int(b) - 1) for a, b in zip(edges[::2], edges[1::2], strict=True)]
-
-
 def _lines(subject: Subject, videos: Sequence[VideoScores]) -> tuple[list[Scores], str, bool]:
     """What is drawn per video, its label, and whether the axis is turned (up: abnormal)."""
     if len(subject.components) > 1:
@@ -126,7 +121,7 @@ def _lines(subject: Subject, videos: Sequence[VideoScores]) -> tuple[list[Scores
 
 
 def _draw_video(axes: Axes, video: VideoScores, line: Scores, auc: float | None) -> None:
-    for first, last in spans(video.labels):
+    for first, last in spans_of(video.labels):
         start = video.first_frame + first
         axes.axvspan(
             start - 0.5, video.first_frame + last + 0.5, color=ABNORMAL_FACE, linewidth=0, zorder=0
