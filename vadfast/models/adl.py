@@ -16,11 +16,11 @@ Where paper and code of the baseline differ, and what is done here:
 
 from typing import Literal, Self
 
-import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 from torch import Tensor, nn
-from torch.nn import functional as F
-from vadfast_kernels.attention_map.rank_pooling import LEAST_CONTRAST, rank_pooling_weights
+from vadfast_kernels.attention_loss import reference as weighed
+from vadfast_kernels.attention_map import reference as rank_pooled
+from vadfast_kernels.attention_map.rank_pooling import LEAST_CONTRAST
 
 from vadfast.config import Config
 from vadfast.models.conv_ae import ConvAE
@@ -166,16 +166,16 @@ def attention_map(frames: Tensor, *, background: float = 0.1) -> Tensor:
         background: weight where nothing moves; the paper's best is 0.1.
 
     Returns:
-        [B, C, H, W] float32 in [background, 1 + background].
+        [B, C, H, W] in [background, 1 + background], float32, or float64 of such frames.
     """
-    with torch.no_grad():
-        alpha = rank_pooling_weights(frames.shape[1]).to(frames.device, torch.float32)
-        m = torch.einsum("t,btchw->bchw", alpha, frames.float())
-        return normalise_attention(m, alpha.abs().sum(), background=background)
+    return rank_pooled.attention_map(frames, background=background)
 
 
 def normalise_attention(m: Tensor, weight_sum: Tensor, *, background: float) -> Tensor:
-    """Turns pooled frames M [B, C, H, W] into A (eq. 7); ``weight_sum`` is sum |alpha|, which scales the static-clip guard."""
+    """Turns pooled frames M [B, C, H, W] into A (eq. 7); ``weight_sum`` is sum |alpha|, which scales the static-clip guard.
+
+    For films that fit into no clip; ``attention_map`` has it within.
+    """
     spread = m.amax(dim=(1, 2, 3), keepdim=True) - m.amin(dim=(1, 2, 3), keepdim=True)
     eps = LEAST_CONTRAST * weight_sum / 2
     return (m.abs() / spread.clamp_min(eps)).clamp_max(1) + background
@@ -183,10 +183,12 @@ def normalise_attention(m: Tensor, weight_sum: Tensor, *, background: float) -> 
 
 # ------------------------------------------------------------------------------------------------ losses
 
+# Training runs ``ops.attention_map`` and ``ops.attention_loss``; what they must equal is their reference, which is asked here too.
+
 
 def content_loss(predicted: Tensor, target: Tensor, attention: Tensor) -> Tensor:
     """ACL (eq. 8): mean over (B, C, H, W) of (A (prediction - target))^2, so a pixel's weight is A squared."""
-    return (attention * (predicted - target)).square().mean()
+    return weighed.attention_loss(predicted, target, attention, gradient_weight=0.0)[0]
 
 
 def gradient_loss(
@@ -202,16 +204,7 @@ def gradient_loss(
     there: leaving it means passing through a channel without contrast. So training begins with the content loss alone and lets
     this one rise (``gradient_warmup``).
     """
-    loss = predicted.new_zeros((), dtype=torch.float32)
-    for dim, pad in ((3, (0, 1, 0, 0)), (2, (0, 0, 0, 1))):
-        a, x, y = attention, predicted, target
-        if edge == "tf":
-            x, y = F.pad(x, pad), F.pad(y, pad)
-        else:
-            a = a.narrow(dim, 0, a.shape[dim] - 1)
-        difference = (x.diff(dim=dim).abs() - y.diff(dim=dim).abs()).abs()
-        loss = loss + (a * difference).sum() / predicted.numel()
-    return loss
+    return weighed.attention_loss(predicted, target, attention, content_weight=0.0, edge=edge)[0]
 
 
 def adversarial_loss(judged_fake: Tensor) -> Tensor:
