@@ -1,10 +1,13 @@
 """Pitfalls of networks and losses that papers and published code disagree about; numbers as in docs/methods.md."""
 
+import math
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from vadfast.layers import PrototypeUnit
 from vadfast.models import adl, apn
 from vadfast.models.eager import EagerEngine
 from vadfast.runtime.manifest import InputSpec
@@ -70,10 +73,30 @@ def test_09_apn_has_the_terms_that_learn_and_no_other() -> None:
     assert all(term.requires_grad for term in terms.values())
 
 
-def test_10_the_mean_over_channels_of_unit_vectors_is_one_minus_the_cosine_by_64() -> None:
-    a, b = (F.normalize(torch.randn(5, 128, dtype=torch.float64), dim=1) for _ in range(2))
-    mean = (a - b).square().mean(dim=1)
-    torch.testing.assert_close(mean, (1 - (a * b).sum(dim=1)) / 64)
+class _Features(nn.Module):
+    """A network whose features are two unit vectors at ``angle``, one in each half; its only prototype is their mean direction."""
+
+    def __init__(self, channels: int, angle: float) -> None:
+        super().__init__()
+        self.unit = PrototypeUnit(channels, n_prototypes=1)
+        nn.init.zeros_(self.unit.score.weight)  # all positions count alike
+        self.z = torch.zeros(1, channels, 2, 2)
+        self.z[:, 0] = 1.0
+        self.z[:, :2, 1] = torch.tensor([math.cos(angle), math.sin(angle)])[:, None]
+
+    def forward(self, frames: Tensor) -> apn.Prediction:
+        return apn.Prediction(frames[:, -3:], self.unit(self.z))
+
+
+@pytest.mark.parametrize("channels", [16, 128])
+@pytest.mark.parametrize("angle", [0.2, 1.0])
+def test_10_the_feature_error_is_averaged_over_channels(channels: int, angle: float) -> None:
+    """|z - p|^2 of unit vectors is 2 - 2 cos whatever C is; its mean over channels is a C-th of that, so a PSNR is of one C."""
+    network: Any = _Features(channels, angle)
+    frames = torch.zeros(1, 5, SIDE, SIDE, 3, dtype=torch.uint8)
+    components, _ = apn.Scorer(network)(frames)
+    apart = 2 - 2 * math.cos(angle / 2)  # each half from the prototype between them
+    assert float(components[0, 1].detach()) == pytest.approx(10 * math.log10(channels / apart), abs=1e-3)
 
 
 def test_21_evaluation_changes_no_state_and_no_window_changes_another() -> None:
