@@ -65,6 +65,14 @@ def test_a_score_sees_the_whole_bag_and_no_other() -> None:
         assert not gradient[[0, 2]].any()
 
 
+@pytest.mark.parametrize("unit_length", [True, False])
+def test_the_length_of_a_segment_counts_where_it_is_kept(unit_length: bool) -> None:
+    network, bags = _network(SMALL.model_copy(update={"unit_length": unit_length})), _bags()
+    with torch.no_grad():
+        same = torch.allclose(network(bags).scores, network(3 * bags).scores, atol=1e-6)
+    assert same is unit_length
+
+
 @pytest.mark.parametrize("scale", [1.0, 4.0])
 def test_the_fused_network_gives_the_same_scores_and_gradients(scale: float) -> None:
     config = SMALL.model_copy(update={"scale": scale})

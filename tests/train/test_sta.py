@@ -196,6 +196,6 @@ def test_the_scale_of_features_can_be_learned(features: Path, tmp_path: Path) ->
     out = tmp_path / "run"
     options = [*SMALL, "--set", "scale=4.0", "--set", "learn_scale=true", "--steps", 3]
     assert _train("--out", out, "--data", features, *options, "--learning-rate", 0.1) == 0
-    learned = float(load_file(out / "model.safetensors")["scale"])
+    learned = float(load_file(out / "model.safetensors")["segments.scale"])
     assert 0.01 < abs(learned - 4) < 1
     assert _evaluate(out, "--data", features) == 0

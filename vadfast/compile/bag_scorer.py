@@ -6,7 +6,6 @@ the planes and the kernel of ``vadfast_kernels.sta_attention.circle`` are number
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from vadfast_kernels.sta_attention.circle import direction_of, harmonics_for, prepared
 
 from vadfast.layers import STAAttention
@@ -20,7 +19,7 @@ class BagScorer(nn.Module):
 
     def __init__(self, network: Network) -> None:
         super().__init__()
-        self.scale = network.scale
+        self.segments = network.segments
         attention = network.attention
         self.attention = (
             LinearAttention(attention) if isinstance(attention, STAAttention) else attention
@@ -31,9 +30,7 @@ class BagScorer(nn.Module):
 
     def forward(self, bags: Tensor) -> Tensor:
         """The score of each segment."""
-        return (
-            self.head(self.attention(F.normalize(bags, dim=-1) * self.scale)).squeeze(-1).sigmoid()
-        )
+        return self.head(self.attention(self.segments(bags))).squeeze(-1).sigmoid()
 
 
 class LinearAttention(nn.Module):

@@ -11,6 +11,7 @@ Where the paper leaves room, and what is done here:
                 margin of 0.4 and the abnormal term is a constant: ``centred`` takes the mean of the bag off before.
     ranking     all pairs of normal and abnormal bags, their mean (Sultani et al. sum them).
     input       each segment is scaled to length 1 (Sultani's preparation); here in the graph, so that a bag is just pooled features.
+                ``unit_length=False`` keeps the lengths: in some features they tell more than the directions.
                 ``scale`` multiplies that: at length 1 an element of 2048 is about 0.02, the queries of all are alike and the
                 attention is the plain mean of row and column; at sqrt(C) elements are about 1 and it can tell them apart.
                 ``learn_scale`` trains it. A temperature of the softmax itself is left out: the operator expands exp of a cosine, which
@@ -38,6 +39,7 @@ class STAConfig(Config):
 
     n_features: PositiveInt = 2048  # C; training takes it from the data
     n_segments: PositiveInt = Field(default=32, ge=2)
+    unit_length: bool = True  # every segment, before the scale
     scale: PositiveFloat = 1.0
     learn_scale: bool = False  # it is trained, and begins with ``scale``
     criss_cross: bool = True
@@ -82,9 +84,7 @@ class Network(nn.Module):
 
     def __init__(self, config: STAConfig) -> None:
         super().__init__()
-        self.scale: nn.Parameter | float = config.scale
-        if config.learn_scale:
-            self.scale = nn.Parameter(torch.tensor(config.scale))
+        self.segments = Segments(config)
         self.attention = (
             STAAttention(config.attention_channels, recurrence=config.recurrences)
             if config.criss_cross
@@ -98,8 +98,23 @@ class Network(nn.Module):
 
     def forward(self, bags: Tensor) -> Scored:
         """Scores every segment."""
-        features = self.attention(F.normalize(bags, dim=-1) * self.scale)  # [B, N, C]
+        features = self.attention(self.segments(bags))  # [B, N, C]
         return Scored(self.head(features).squeeze(-1).sigmoid(), features)
+
+
+class Segments(nn.Module):
+    """Bags [B, N, C] as the attention takes them: every segment of length 1, or as long as it is, times the scale."""
+
+    def __init__(self, config: STAConfig) -> None:
+        super().__init__()
+        self.unit_length = config.unit_length
+        self.scale: nn.Parameter | float = config.scale
+        if config.learn_scale:
+            self.scale = nn.Parameter(torch.tensor(config.scale))
+
+    def forward(self, bags: Tensor) -> Tensor:
+        """The same shape."""
+        return (F.normalize(bags, dim=-1) if self.unit_length else bags) * self.scale
 
 
 class RecurrentHead(nn.Module):
