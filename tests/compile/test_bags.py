@@ -22,6 +22,7 @@ from vadfast.runtime.bag_manifest import BagManifest
 from vadfast.runtime.bags import open_bag_bundle
 from vadfast.runtime.bundle import open_bundle
 from vadfast.runtime.zipped import pack
+from vadfast.train.config import RunConfig
 
 
 def _compile(*arguments: object) -> int:
@@ -130,6 +131,7 @@ def test_a_data_set_of_features_has_names(
     assert "--dataset: must be auto, features or ucf-crime for" in said
     given = ["--method", "sta", "--data", data, "--dataset", "ucf-crime", "--out", tmp_path / "r"]
     assert _train(*given, "--set", "n_segments=8", "--set", "hidden=4", "--steps", 1) == 0
+    assert RunConfig.load(tmp_path / "r" / "run.toml").dataset == "ucf-crime"
 
 
 @pytest.mark.parametrize("recurrence", [1, 2])

@@ -62,7 +62,7 @@ def test_the_tail_belongs_to_the_last_segment() -> None:
 def test_listed_features_in_all_their_forms(tmp_path: Path) -> None:
     write_listed(tmp_path)
     found = load_features(tmp_path)
-    assert found.n_features == N_FEATURES
+    assert (found.n_features, found.kind) == (N_FEATURES, "ucf-crime")  # by its lists
     assert found.label_source == "Temporal_Anomaly_Annotation_for_Testing_Videos.txt"
     assert [(v.name, v.abnormal) for v in found.train] == [
         ("Abuse001_x264", True),
@@ -99,6 +99,7 @@ def test_packed_features(tmp_path: Path) -> None:
     write_packed(tmp_path, n=3)
     found = load_features(tmp_path)
     assert len(found.train) == len(found.test) == 6
+    assert (found.kind, load_features(tmp_path, "ucf-crime").kind) == ("features", "ucf-crime")
     assert [v.abnormal for v in found.test] == [False] * 3 + [True] * 3
     assert found.test[0].read().n_frames == 20 * 5  # snippets by the length of the others'
     assert found.test[3].spans == [(50, 62)]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,12 +19,11 @@ from vadfast.arrays import read_array
 from vadfast.data.feature_files import SUFFIXES, FeatureVideo, may_be_segments, read_features
 from vadfast.data.packed_features import INDEX, read_packed
 from vadfast.data.segments import pool_segments
-from vadfast.data.video_lists import Listed, read_annotation, read_lists
+from vadfast.data.video_lists import Listed, has_ucf_lists, read_annotation, read_lists
 from vadfast.errors import SourceError, UsageError
 from vadfast.progress import steps
 
-# What --dataset may call a data set of features; UCF-Crime is published as features in either layout.
-FEATURE_KINDS = ("auto", "features", "ucf-crime")
+FeatureKind = Literal["auto", "features", "ucf-crime"]
 _ANNOTATION = "Temporal_Anomaly_Annotation*.txt"
 
 
@@ -37,8 +36,8 @@ class FeatureSet:
     test: tuple[FeatureVideo, ...]
     label_source: str  # the file that says what is abnormal
     n_features: int  # C of the first film; stack_bags holds the others to it
+    kind: str = "features"  # or "ucf-crime", whose papers' numbers its own are compared with
 
-    kind = "features"
     fps = None  # a film's own is not known
 
     @property
@@ -47,8 +46,10 @@ class FeatureSet:
         return {"n_features": self.n_features}
 
 
-def load_features(root: Path) -> FeatureSet:
+def load_features(root: Path, kind: FeatureKind = "auto") -> FeatureSet:
     """Finds films and labels under ``root``; reads one feature file, for the width, and of others no more than the header.
+
+    A set with UCF-Crime's own lists is UCF-Crime; of other layouts ``kind`` may say so.
 
     Raises:
         UsageError: ``root`` is absent or is no data set of features.
@@ -64,7 +65,9 @@ def load_features(root: Path) -> FeatureSet:
     if not train and not test:
         raise SourceError(f"{root / source}: must name films, names none; see docs/data.md")
     n_features = (train or test)[0].read().features.shape[1]
-    return FeatureSet(root, tuple(train), tuple(test), source, n_features)
+    if kind == "auto":
+        kind = "ucf-crime" if has_ucf_lists(root) else "features"
+    return FeatureSet(root, tuple(train), tuple(test), source, n_features, kind)
 
 
 def _listed(root: Path) -> tuple[list[FeatureVideo], list[FeatureVideo], str]:

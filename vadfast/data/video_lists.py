@@ -48,6 +48,11 @@ def read_lists(root: Path) -> dict[str, list[Listed]] | None:
     return found
 
 
+def has_ucf_lists(root: Path) -> bool:
+    """Whether ``root`` has a list that UCF-Crime comes with."""
+    return any((root / name).is_file() for name in _UCF.values())
+
+
 def read_annotation(path: Path) -> dict[str, Spans]:
     """UCF-Crime's annotation of test films: by name the abnormal spans, 0-based and inclusive.
 

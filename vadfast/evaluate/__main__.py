@@ -56,7 +56,7 @@ def command(
 
     from vadfast.atomic import write_text
     from vadfast.cli import talk
-    from vadfast.data.bags import FEATURE_KINDS, load_features
+    from vadfast.data.bags import FeatureKind, load_features
     from vadfast.data.datasets import Kind, load_dataset
     from vadfast.evaluate.assessment import assess
     from vadfast.evaluate.report import dump, print_report, to_json
@@ -79,8 +79,9 @@ def command(
                     f"evaluate: {path} scores bags of features, which have no pictures and no components; "
                     "leave out --plots and --only"
                 )
-            _check_kind(path, dataset, FEATURE_KINDS)
-            of_bags = assess_bags(open_bag_subject(path, trusted), load_features(data))
+            _check_kind(path, dataset, get_args(FeatureKind))
+            films = load_features(data, cast(FeatureKind, dataset))
+            of_bags = assess_bags(open_bag_subject(path, trusted), films)
             print_bags(console, of_bags)
             reports.append(bags_json(of_bags))
             continue

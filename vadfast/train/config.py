@@ -16,7 +16,7 @@ class RunConfig(Config):
 
     method: str = "adl"
     data: str
-    dataset: Literal["ped1", "ped2", "avenue", "shanghaitech", "folder", "features"]
+    dataset: Literal["ped1", "ped2", "avenue", "shanghaitech", "folder", "features", "ucf-crime"]
     fps: PositiveFloat | None = None
     holdout: float = Field(default=0.1, ge=0, lt=1)
     seed: NonNegativeInt = 0

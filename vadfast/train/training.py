@@ -11,7 +11,7 @@ from typing import Any, Protocol, cast, get_args, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from vadfast.data.bags import FEATURE_KINDS, FeatureSet, load_features
+from vadfast.data.bags import FeatureKind, FeatureSet, load_features
 from vadfast.data.datasets import Dataset, Kind, load_dataset
 from vadfast.errors import UsageError
 from vadfast.methods import BAG_METHODS
@@ -61,13 +61,13 @@ def load_data(method: str, root: Path, kind: str) -> Dataset | FeatureSet:
         UsageError: there is no such ``kind`` of data set for the method, or ``root`` is none.
         SourceError: a label or feature file is damaged.
     """
-    kinds = FEATURE_KINDS if method in BAG_METHODS else get_args(Kind)
+    kinds = get_args(FeatureKind if method in BAG_METHODS else Kind)
     if kind not in kinds:
         raise UsageError(
             f"--dataset must be {', '.join(kinds[:-1])} or {kinds[-1]} for {method}, got {kind!r}"
         )
     if method in BAG_METHODS:
-        return load_features(root)
+        return load_features(root, cast(FeatureKind, kind))
     return load_dataset(root, cast(Kind, kind))
 
 
