@@ -15,6 +15,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
+from torch.nn import functional as F
 
 from bench.child import child, peak_mb
 from bench.conftest import Desk
@@ -24,6 +25,7 @@ from bench.peers import criss_cross
 from vadfast.data.clips import Batch
 from vadfast.fusion import unfuse
 from vadfast.layers import CrissCross, PrototypeUnit
+from vadfast.layers.unit_vectors import unit_vectors
 from vadfast.models import apn
 from vadfast.train.apn import APNTraining
 from vadfast.train.config import RunConfig
@@ -33,6 +35,7 @@ FORMS = ("naive", "fused")
 SHARE = 1 / 3
 WARM_UP_SIDE = 32
 BOUND = 1e-3
+_LENGTHS = "vadfast.models.apn.unit_vectors"
 _LAYER = "vadfast.layers.criss_cross.criss_cross_attention"
 _PARTS = {CrissCross: "criss-cross blocks", PrototypeUnit: "prototype unit"}
 _REST = "convolutions and the rest"
@@ -128,8 +131,12 @@ def saved_mb(form: str, width: int, side: int) -> dict[str, float]:
 
 @contextmanager
 def _attention(form: str) -> Iterator[None]:
-    """Plain layers compute by CCNet's own code; fused ones do not ask for it."""
-    with mock.patch(_LAYER, criss_cross.naive if form == "naive" else None):
+    """Plain layers compute by CCNet's own code, and lengths by torch's; fused ones do not ask for it."""
+    naive = form == "naive"
+    with (
+        mock.patch(_LAYER, criss_cross.naive if naive else None),
+        mock.patch(_LENGTHS, F.normalize if naive else unit_vectors),
+    ):
         yield
 
 

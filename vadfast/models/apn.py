@@ -28,6 +28,7 @@ from torch.nn import functional as F
 
 from vadfast.config import Config
 from vadfast.layers import CrissCross, Prototypes, PrototypeUnit
+from vadfast.layers.unit_vectors import unit_vectors
 from vadfast.models.meaning import Meaning
 from vadfast.models.prediction import cells, decibels, signed_clip
 from vadfast.runtime.manifest import (
@@ -160,7 +161,7 @@ class Network(nn.Module):
         x = self.middle(skips.pop())
         for up, convolve in zip(self.up, self.decoder, strict=True):
             x = convolve(torch.cat([skips.pop(), up(x).relu()], dim=1))
-        z = F.normalize(x, dim=1)  # [B, 2 width, H, W]
+        z = unit_vectors(x)  # [B, 2 width, H, W]
         prototypes = None if self.unit is None else self.unit(z)
         answer = z if prototypes is None else prototypes.y
         return Prediction(torch.tanh(self.head(answer)), prototypes)
