@@ -96,7 +96,9 @@ def test_10_the_feature_error_is_averaged_over_channels(channels: int, angle: fl
     frames = torch.zeros(1, 5, SIDE, SIDE, 3, dtype=torch.uint8)
     components, _ = apn.Scorer(network)(frames)
     apart = 2 - 2 * math.cos(angle / 2)  # each half from the prototype between them
-    assert float(components[0, 1].detach()) == pytest.approx(10 * math.log10(channels / apart), abs=1e-3)
+    assert float(components[0, 1].detach()) == pytest.approx(
+        10 * math.log10(channels / apart), abs=1e-3
+    )
 
 
 def test_21_evaluation_changes_no_state_and_no_window_changes_another() -> None:
