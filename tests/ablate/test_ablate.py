@@ -225,3 +225,18 @@ def test_masks_are_for_the_rows_that_read_them(tmp_path: Path, masks: tuple[str,
     assert full[-2:] == ["--steps", "5"]
     by_hand = dataclasses.replace(table, train_arguments=("--attention", "mask", *masks))
     assert set(masks) <= set(by_hand.train(lines[0], 0))
+
+
+def test_bags_are_compared_by_their_frames(tmp_path: Path) -> None:
+    """The paper of STA prints the AUC of all frames; that of films stands beside it."""
+    lines = make_lines("full,fc", ("fc",), ())
+    table = dataclasses.replace(plan(tmp_path, seeds=1), method="sta", lines=lines)
+    auc = {"video": 0.9, "micro_raw": 0.8, "micro_raw_abnormal": 0.6}
+    report = {"auc": auc, "eer": 0.1, "ap": 0.9, "dataset": "ucf-crime"}
+    for line in lines:
+        table.report(line, 0).parent.mkdir(parents=True, exist_ok=True)
+        table.report(line, 0).write_text(json.dumps(report))
+    full, fc = entries(table)
+    assert list(full.auc) == ["micro_raw", "video"]
+    assert full.headline.mean == 0.8
+    assert (full.paper_percent, fc.paper_percent) == (83.0, 82.2)

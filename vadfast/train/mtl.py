@@ -68,7 +68,8 @@ def check(config: RunConfig) -> None:
     """
     options: mtl.MTLConfig = config.options
     if config.start_from is None:
-        _take_imagenet(mtl.Network(options), options)
+        if options.appearance_weights or options.motion_weights:
+            _take_imagenet(mtl.Network(options), options)
         return
     for key in ("appearance_weights", "motion_weights"):
         if getattr(options, key):
