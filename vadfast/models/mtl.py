@@ -11,7 +11,7 @@ There is no published code. What the paper leaves open, and what is done here:
     section 3.2  flow is not said: Farneback's. A movement's unit is the 99.9th percentile of the foreground's in the training video,
                  not clipped: what moves faster than anything there must stand out.
     fig. 4       the layers of the attention are not given: ``vgg16_unet.ContextAttention``. Its angles are 0 where nothing moves; that
-                 something moves, though not how fast, is thereby told (a soft gate that would hide it is left out: nobody has tried one).
+                 something moves, though not how fast, is thereby told (a soft gate that would hide it is left out: no number is printed for it).
     eq. 5        garbled; a Savitzky-Golay filter, length 21 and order 2, is taken.
     section 3.5  either branch raises an alert; as one score, the larger of both in standard deviations of training video.
     alignment    frame t is judged by the map of t that t-2 and t-1 predict, and by the movement from t-1 to t: from frame 2 on.
