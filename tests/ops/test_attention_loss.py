@@ -16,7 +16,6 @@ from tests.ops.tolerances import (
     GRADIENT_FACTOR,
     assert_as_good_as_eager,
 )
-from vadfast.models import adl
 
 BACKENDS = ("torch", "triton")
 EDGES = ("drop", "tf")
@@ -64,25 +63,6 @@ def test_the_reference_is_the_formula(shape: tuple[int, ...], edge: str) -> None
     found = reference(*inputs, content_weight=0.7, gradient_weight=1.3, edge=edge)
     wanted = _by_loops(*inputs, content_weight=0.7, gradient_weight=1.3, edge=edge)
     assert [float(x) for x in found] == pytest.approx(list(wanted), rel=1e-12)
-
-
-@pytest.mark.parametrize("edge", EDGES)
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_the_reference_is_the_models_loss(shape: tuple[int, ...], edge: str) -> None:
-    inputs = attention_loss_inputs(shape, torch.float64)
-
-    def of_the_model(p: Tensor, g: Tensor, a: Tensor) -> Terms:
-        a = a.expand_as(p)
-        content, gradient = adl.content_loss(p, g, a), adl.gradient_loss(p, g, a, edge=edge)
-        return 0.7 * content + 1.3 * gradient, content, gradient
-
-    def of_the_package(*x: Tensor) -> Terms:
-        return reference(*x, content_weight=0.7, gradient_weight=1.3, edge=edge)
-
-    for found, wanted in zip(
-        *(_with_gradient(f, inputs) for f in (of_the_package, of_the_model)), strict=True
-    ):
-        torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-15)
 
 
 @pytest.mark.parametrize("edge", EDGES)

@@ -11,7 +11,6 @@ from vadfast_kernels.attention_map.reference import attention_map as reference
 
 from tests.ops.inputs import DTYPES, attention_map_inputs
 from tests.ops.tolerances import assert_as_good_as_eager
-from vadfast.models import adl
 
 BACKENDS = ("torch", "triton")
 # B, T, C, H, W: the shortest clip of two values, a row, a column, primes, several tiles (8 x 128) of either side, a long clip.
@@ -51,12 +50,6 @@ def test_the_reference_is_the_formula(shape: tuple[int, ...], contrast: float) -
     frames = _frames(shape, torch.float64) * contrast
     found = reference(frames, background=0.2)
     torch.testing.assert_close(found, _by_loops(frames, 0.2), rtol=1e-10, atol=1e-12)
-
-
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_the_reference_is_the_models_map(shape: tuple[int, ...]) -> None:
-    frames = _frames(shape)
-    torch.testing.assert_close(reference(frames), adl.attention_map(frames), rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

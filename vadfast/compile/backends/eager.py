@@ -30,7 +30,16 @@ class EagerBackend:
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(workshop.run / MODEL_FILE, folder / MODEL_FILE)
         config = RunConfig.load(workshop.run / CONFIG_FILE)
-        # Where the training data lay is nobody's business on a camera box.
-        anonymous = {"data": Path(config.data).name, "mask_folder": None, "start_from": None}
+        # Where data and weights lay in training is nobody's business on a camera box.
+        began_with = [
+            n for n in ("appearance_weights", "motion_weights") if hasattr(config.options, n)
+        ]
+        options = config.options.model_copy(update=dict.fromkeys(began_with))
+        anonymous = {
+            "data": Path(config.data).name,
+            "mask_folder": None,
+            "start_from": None,
+            "options": options,
+        }
         config.model_copy(update=anonymous).save(folder / CONFIG_FILE)
         return EagerEngine(workshop.scorer, workshop.spec, batch=batch, threads=workshop.threads)
