@@ -94,9 +94,9 @@ def command(
     if json_file == Path("-"):
         return
     print_report(report, Console(highlight=False))
-    signer = "this machine's own key" if sign is None else str(sign)
+    whose = "this machine's key" if sign is None else str(sign)
     typer.echo(
-        f"wrote {out} ({report.size / 1e6:.1f} MB), signed with {signer}; next: python -m vadfast.score {out} VIDEO"
+        f"wrote {out} ({report.size / 1e6:.1f} MB), signed with {whose} {report.signer[:16]}; next: python -m vadfast.score {out} VIDEO"
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vadfast.cli import talk
 from vadfast.compile.backends import Workshop, versions
@@ -49,6 +49,10 @@ from vadfast.runtime.manifest import (
     InputSpec,
     Manifest,
 )
+from vadfast.runtime.signature import fingerprint
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 __all__ = ["Options", "build_bundle", "plan_build"]
 
@@ -126,7 +130,8 @@ def _decide(
     golden = choose_golden(runs, truth.components, median_ms=shipped[0].median_ms)
     spec, networks = carry(model.input, folder)
     manifest = _manifest(plan, spec, heatmap, calibration, alert, shipped, gate, rows)
-    sealed = _write(plan, manifest, folder, shipped, golden, networks)
+    key = open_key(plan.options.sign)
+    sealed = _write(plan, manifest, folder, shipped, golden, networks, key)
     return Report(
         bundle=plan.out,
         eager_ms=eager.median_ms,
@@ -137,6 +142,7 @@ def _decide(
         calibration=calibration.model_dump(),
         alert=alert.model_dump(),
         size=sum(record.size for record in sealed.files.values()),
+        signer=fingerprint(key.public_key()),
     )
 
 
@@ -245,6 +251,7 @@ def _write(
     shipped: Sequence[Candidate],
     golden: GoldenWindows,
     networks: Sequence[str],
+    key: "Ed25519PrivateKey",
 ) -> Manifest:
     # An artefact may be a file with neighbours (eager: weights and configuration).
     files = ["model.onnx", *networks]
@@ -261,7 +268,7 @@ def _write(
         folder=folder,
         files=files,
         golden=golden,
-        key=open_key(plan.options.sign),
+        key=key,
     )
 
 

@@ -131,7 +131,13 @@ def _normal(
 ) -> tuple[tuple[Tail, ...], str]:
     if given is not None:
         dataset = load_dataset(given)
-        return tuple(Tail(video.source, 0) for video in dataset.train), str(given.name)
+        if given.resolve().is_relative_to(model.data.root):
+            talk.print(
+                f"calibration: {given} lies in what the run was trained on, where its errors are smallest: alerts will come too often; "
+                "give video that it has not seen",
+                markup=False,
+            )
+        return tuple(Tail(video.source, 0) for video in dataset.train), f"the folder {given.name}"
     if own is None:
         raise UsageError(
             f"--calibrate: the run was trained on {model.data.root}, which is not here; give normal video of the scene "

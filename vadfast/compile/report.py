@@ -42,6 +42,7 @@ class Report:
     calibration: dict[str, Any] = field(default_factory=dict)
     alert: dict[str, Any] = field(default_factory=dict)
     size: int = 0  # bytes of the bundle
+    signer: str = ""  # fingerprint of the key
 
     def to_json(self) -> dict[str, Any]:
         """Returns the document of ``--json``."""

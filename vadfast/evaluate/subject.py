@@ -48,7 +48,9 @@ class Subject:
     def words(self) -> str:
         """One line for captions: method, what it is and what runs it."""
         runs_on = f"{self.engine.backend} {self.engine.precision}"
-        return f"{self.method.upper()}, {self.kind} {self.path.name}, {runs_on}"
+        used = self.paper_chain.weights
+        alone = f", by {' and '.join(used)} alone" if len(used) < len(self.components) else ""
+        return f"{self.method.upper()}, {self.kind} {self.path.name}, {runs_on}{alone}"
 
 
 def scored_by(subject: Subject, name: str) -> Subject:

@@ -98,18 +98,20 @@ def open_run(run: Path) -> StoredRun:
         VadfastError: its weights are damaged or do not fit its configuration.
     """
     weights = run / MODEL_FILE
-    if not (run / CONFIG_FILE).is_file() or not weights.is_file():
+    missing = [name for name in (CONFIG_FILE, MODEL_FILE) if not (run / name).is_file()]
+    if missing:
         raise UsageError(
-            f"{run}: must be a run directory with {CONFIG_FILE} and {MODEL_FILE}, it is not; "
-            "train one with python -m vadfast.train --out RUN"
+            f"{run}: must be a run directory with {CONFIG_FILE} and {MODEL_FILE}, lacks {' and '.join(missing)}; train one with "
+            "python -m vadfast.train --out RUN, or go on with one that was stopped by --resume"
         )
     config = RunConfig.load(run / CONFIG_FILE)
     network = model_module(config.method).Network(config.options)
     try:
         network.load_state_dict(load_file(weights))
     except (SafetensorError, RuntimeError, OSError) as error:
-        first = str(error).strip().splitlines()[0]
+        # Torch's first line is a heading.
+        said = " ".join(line.strip() for line in str(error).strip().splitlines()[:2])
         raise VadfastError(
-            f"{weights}: does not hold the weights that {CONFIG_FILE} describes ({first}); restore the run or train again"
+            f"{weights}: does not hold the weights that {CONFIG_FILE} describes ({said}); restore the run or train again"
         ) from error
     return StoredRun(config, network, hashlib.sha256(weights.read_bytes()).hexdigest())

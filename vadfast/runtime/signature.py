@@ -9,6 +9,7 @@ SIGNATURE is two lines of ASCII: ``ed25519`` and the SHA-256 of the public key's
 import base64
 import binascii
 import hashlib
+import logging
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from vadfast.errors import BundleError, UsageError
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+log = logging.getLogger(__name__)
 
 SIGNATURE = "SIGNATURE"
 _SCHEME = "ed25519"
@@ -53,14 +56,17 @@ class Trust:
                     f"{path}: must be signed, {SIGNATURE} is missing; compile it again with this version of vadfast, or open it as it "
                     "is with --allow-unsigned"
                 )
+            log.warning("%s: opened although nobody signed it", path)
             return
         signer, signed = _parsed(path, signature)
         if signer not in known:
             if not self.allow_unsigned:
                 raise BundleError(
-                    f"{path}: {SIGNATURE} must be by a key that this machine trusts ({len(known)} known), is by {signer[:16]}; name "
-                    f"its public key with --trust KEY.pub, put it into {trusted_folder()}, or open it with --allow-unsigned"
+                    f"{path}: {SIGNATURE} must be by a key that this machine trusts ({len(known)} known), is by {signer[:16]}; take "
+                    f"the .pub of who compiled it (there ~/.config/vadfast/trusted/own.pub), name it with --trust KEY.pub or put it into "
+                    f"{trusted_folder()}; --allow-unsigned opens it anyway"
                 )
+            log.warning("%s: opened although no trusted key signed it", path)
             return
         from cryptography.exceptions import InvalidSignature
 

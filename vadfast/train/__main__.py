@@ -136,7 +136,10 @@ def command(
         config, loaded = _configured(data, out, run, options, ablation, settings or [])
     if not train(config, loaded, out, resume=resume):
         raise typer.Exit(130)
-    talk.print(escape(f"done: {out}; next: python -m vadfast.evaluate {out} --data {config.data}"))
+    then = (
+        f"evaluate {out} --data {config.data}" if loaded.test else f"compile {out} --out NAME.vad"
+    )
+    talk.print(escape(f"done: {out}; next: python -m vadfast.{then}"))
 
 
 def _resumed(out: Path, device: str | None) -> "tuple[RunConfig, Dataset | FeatureSet]":

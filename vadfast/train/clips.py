@@ -43,8 +43,8 @@ def open_clips(config: RunConfig, dataset: Dataset) -> Clips:
     sampler = ClipSampler(store, ends, n_frames=spec.n_frames, batch=config.batch, seed=config.seed)
     if not len(sampler.starts):
         raise UsageError(
-            f"--data {dataset.root}: must hold a film of at least {spec.n_frames} frames, the longest has {max(lengths)}; "
-            "give longer video"
+            f"--data {dataset.root}: must hold a film with {spec.n_frames} frames to train on, the longest has {max(ends)} of {max(lengths)} "
+            f"(--holdout {config.holdout:g} keeps the rest); give longer video, or hold less out"
         )
     about = f"{len(sampler.starts):,} clips of {len(dataset.train)} films, {spec.width} px"
     return Clips(store, ends, sampler, about)

@@ -40,5 +40,9 @@ class RunConfig(Config):
         options = values.get("options", {})
         if not isinstance(options, dict):
             raise UsageError(f"{where}: options must be a table, got {options!r}")
-        record = model_module(method).Options.parse(options, where=f"{where}: options of {method}")
+        try:
+            module = model_module(method)
+        except UsageError as error:
+            raise UsageError(f"{where}: {error}") from error
+        record = module.Options.parse(options, where=f"{where}: options of {method}")
         return super().parse({**values, "method": method, "options": record}, where=where)
