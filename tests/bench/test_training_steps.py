@@ -70,6 +70,8 @@ def test_every_form_is_checked_from_one_state_by_float64(tmp_path: Path) -> None
 def test_what_autograd_keeps_of_apn() -> None:
     """At the published size, without memory: CCNet's code keeps maps of H + W weights a position, the operator none."""
     naive, fused = (saved_mb(form, WIDTH, SIDE) for form in ("naive", "fused"))
-    assert naive["convolutions and the rest"] == fused["convolutions and the rest"]
+    # Unit vectors are kept where they are made, and what they were made of is not: their lengths are all that differs.
+    assert abs(naive["convolutions and the rest"] - fused["convolutions and the rest"]) < 2
+    assert sum(naive.values()) > 2.8 * sum(fused.values())
     assert naive["criss-cross blocks"] > 6 * fused["criss-cross blocks"]
     assert naive["prototype unit"] > 4 * fused["prototype unit"]

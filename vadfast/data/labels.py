@@ -114,7 +114,7 @@ def read_mat(path: Path) -> list[Spans]:
 
 
 def _mat_spans(path: Path, number: int, events: np.ndarray) -> Spans:
-    # A single event is squeezed to shape (2,), and no event at all to an empty array.
+    # A single event is squeezed to shape (2,) or (1, 2), and no event at all to an empty array.
     if not events.size:
         return []
     if not _is_pairs(events):
@@ -126,8 +126,9 @@ def _mat_spans(path: Path, number: int, events: np.ndarray) -> Spans:
 
 
 def _is_pairs(events: np.ndarray) -> bool:
-    shaped = events.dtype.kind in "uif" and events.ndim in (1, 2) and len(events) == 2
-    return shaped and bool(np.isfinite(events).all())
+    if events.dtype.kind not in "uif" or events.ndim not in (1, 2):
+        return False
+    return (len(events) == 2 or events.size == 2) and bool(np.isfinite(events).all())
 
 
 def load_mat(path: Path, key: str) -> np.ndarray:
