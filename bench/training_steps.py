@@ -25,7 +25,7 @@ from vadfast.fusion import unfuse
 from vadfast.methods import training_module
 from vadfast.train.config import RunConfig
 from vadfast.train.machine import choose_precision
-from vadfast.train.training import Training
+from vadfast.train.training import Beginning, Training
 
 # All losses are in it: behind ADL's and MTL's warm-up, and STD's k-means, whose centres stay random.
 STEPS, NUMBER = 1000, 900
@@ -88,6 +88,10 @@ def step_call(sizes: Sizes, folder: Path, form: str) -> Callable[[int], list[np.
     )
     torch.manual_seed(0)
     training, clips = module.open_training(config, load_dataset(folder / "a.mp4", "folder"))
+    if isinstance(training, Beginning):
+        training.begin()
+    if hasattr(training.network, "found"):
+        training.network.found.fill_(1)  # STD's centres weigh nothing before
     batches = list(clips.batches(0, N_BATCHES))
     modules = [part for part in vars(training).values() if isinstance(part, nn.Module)]
     for part in modules:

@@ -6,6 +6,12 @@ The message of each is one sentence a user can act on: what was wanted, what cam
 from typing import Any
 
 
+def first_line(error: Exception) -> str:
+    """What a library says of its ``error``, for within one of our sentences; its name where it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
 class VadfastError(Exception):
     """The root: catch it to catch everything that vadfast raises on purpose."""
 

@@ -18,6 +18,8 @@
 
 namespace {
 
+using vad::rounded_up;
+
 constexpr int     LANES   = 8;           // float32 of AVX2; narrower machines take two steps, wider ones use half
 constexpr int     PANEL   = 2 * LANES;   // columns of a product that are made together
 constexpr int     QUERIES = 6;           // 6 x 2 sums, 2 columns and a factor are 15 of 16 registers
@@ -50,10 +52,6 @@ VAD_INLINE Vector exp2_of(Vector x) {
     p                    = p * f + 1.0f;
     const Whole exponent = __builtin_convertvector(whole, Whole);
     return reinterpret_cast<Vector>(reinterpret_cast<Whole>(p) + (exponent << 23));
-}
-
-int64_t rounded_up(int64_t n, int64_t step) {
-    return (n + step - 1) / step * step;
 }
 
 // One line of an image: positions `step` elements apart.

@@ -4,6 +4,8 @@
 
 #pragma once
 
+#include <cstdint>
+
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(VADFAST_SANITIZED)
 // The choice is made by the loader, before a sanitizer is ready for it.
 #define VAD_SIMD __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
@@ -20,6 +22,15 @@
 #else
 #define VAD_UNROLL _Pragma("GCC unroll 4")
 #endif
+
+namespace vad {
+
+// n up to whole steps: lanes, panels, lines of the cache.
+inline int64_t rounded_up(int64_t n, int64_t step) {
+    return (n + step - 1) / step * step;
+}
+
+}  // namespace vad
 
 // What the CPU and the CUDA form share, so that both compute the same.
 #ifdef __CUDACC__

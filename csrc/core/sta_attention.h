@@ -22,10 +22,6 @@ constexpr int64_t PLANES         = 10;
 constexpr int64_t ITEMS_A_THREAD = 8;  // so that the last ones do not wait long for each other
 constexpr int64_t LINE           = 8;  // doubles of 64 bytes
 
-inline int64_t rounded_up(int64_t n, int64_t step) {
-    return (n + step - 1) / step * step;
-}
-
 // In doubles, each a multiple of LINE.
 struct Sizes {
     int64_t height, width, n_features;

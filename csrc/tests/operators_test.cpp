@@ -4,12 +4,12 @@
 
 #include <cmath>
 #include <cstdlib>
-#include <memory>
 #include <random>
 #include <vector>
 
 #include "allocations.h"
 #include "check.h"
+#include "lent.h"
 
 namespace {
 
@@ -22,21 +22,6 @@ std::vector<float> made(size_t n) {
         value = normal(generator);
     }
     return x;
-}
-
-struct Free {
-    void operator()(float * memory) const { std::free(memory); }
-};
-
-std::unique_ptr<float, Free> scratch_of(int64_t n) {
-    return std::unique_ptr<float, Free>(static_cast<float *>(std::aligned_alloc(64, size_t(n) * sizeof(float))));
-}
-
-// Lends threads that are none.
-void one_after_the_other(void (*work)(void *), void * data, unsigned n_threads, unsigned) {
-    for (unsigned i = 0; i < n_threads; i++) {
-        work(data);
-    }
 }
 
 // The mean of channel i over the cross of a position, in float64.
@@ -62,9 +47,9 @@ void values(int h, int w, int d, int c) {
     const std::vector<float> q = made(h * w * d), k = made(h * w * d), v = made(h * w * c);
     vad_criss_cross_input    in{1, h, w, d, c, {q.data(), {0, w * d, d}}, {k.data(), {0, w * d, d}}, {v.data(), {0, w * c, c}}};
     std::vector<float>       y(h * w * c), state(h * w * 2), again(h * w * c), state_again(h * w * 2);
-    CHECK(vad_criss_cross(&in, y.data(), state.data(), scratch_of(vad_criss_cross_scratch(h, w, d, c, 1)).get(), {1, nullptr}) == VAD_OK);
-    const auto memory = scratch_of(vad_criss_cross_scratch(h, w, d, c, 3));
-    CHECK(vad_criss_cross(&in, again.data(), state_again.data(), memory.get(), {3, one_after_the_other}) == VAD_OK);
+    CHECK(vad_criss_cross(&in, y.data(), state.data(), lent::scratch_of<float>(vad_criss_cross_scratch(h, w, d, c, 1)).get(), {1, nullptr}) == VAD_OK);
+    const auto memory = lent::scratch_of<float>(vad_criss_cross_scratch(h, w, d, c, 3));
+    CHECK(vad_criss_cross(&in, again.data(), state_again.data(), memory.get(), {3, lent::one_after_the_other}) == VAD_OK);
     CHECK(y == again && state == state_again);
     double error = 0;
     for (int p = 0; p < h * w; p++) {
@@ -95,7 +80,7 @@ void refused() {
     std::vector<float>          y(64, 7.0f), state(64, 7.0f);
     const vad_images            images{x.data(), {0, 4, 2}};
     const vad_criss_cross_input good{1, 2, 2, 2, 2, images, images, images};
-    const auto                  memory = scratch_of(vad_criss_cross_scratch(2, 2, 2, 2, 1));
+    const auto                  memory = lent::scratch_of<float>(vad_criss_cross_scratch(2, 2, 2, 2, 1));
     vad_criss_cross_input       bad    = good;
     bad.width                          = 0;
     CHECK(vad_criss_cross(&bad, y.data(), state.data(), memory.get(), {1, nullptr}) == VAD_E_ARGUMENT);
@@ -137,9 +122,9 @@ void with_any_threads() {
     const vad_images            images{q.data(), {0, 32, 2}};
     const vad_criss_cross_input in{1, 16, 16, 2, 2, images, images, images};
     std::vector<float>          y(q.size()), state(q.size()), again(q.size());
-    CHECK(vad_criss_cross(&in, y.data(), state.data(), scratch_of(vad_criss_cross_scratch(16, 16, 2, 2, 1)).get(), {1, nullptr}) == VAD_OK);
-    const auto memory = scratch_of(vad_criss_cross_scratch(16, 16, 2, 2, 300));
-    CHECK(vad_criss_cross(&in, again.data(), state.data(), memory.get(), {300, one_after_the_other}) == VAD_OK && again == y);
+    CHECK(vad_criss_cross(&in, y.data(), state.data(), lent::scratch_of<float>(vad_criss_cross_scratch(16, 16, 2, 2, 1)).get(), {1, nullptr}) == VAD_OK);
+    const auto memory = lent::scratch_of<float>(vad_criss_cross_scratch(16, 16, 2, 2, 300));
+    CHECK(vad_criss_cross(&in, again.data(), state.data(), memory.get(), {300, lent::one_after_the_other}) == VAD_OK && again == y);
 }
 
 }  // namespace

@@ -6,12 +6,12 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
-#include <memory>
 #include <random>
 #include <vector>
 
 #include "allocations.h"
 #include "check.h"
+#include "lent.h"
 
 namespace {
 
@@ -25,21 +25,6 @@ std::vector<T> made(size_t n, double low, double high) {
         value = T(uniform(generator));
     }
     return x;
-}
-
-struct Free {
-    void operator()(double * memory) const { std::free(memory); }
-};
-
-std::unique_ptr<double, Free> scratch_of(int64_t n) {
-    return std::unique_ptr<double, Free>(static_cast<double *>(std::aligned_alloc(64, size_t(n) * sizeof(double))));
-}
-
-// Lends threads that are none.
-void one_after_the_other(void (*work)(void *), void * data, unsigned n_threads, unsigned) {
-    for (unsigned i = 0; i < n_threads; i++) {
-        work(data);
-    }
 }
 
 using Numbers = std::vector<double>;
@@ -103,14 +88,14 @@ void values_and_gradients(int n, int h, int w, int harmonics) {
     const vad_sta_attention_input in{n, h, w, harmonics, f.data(), planes.data(), k.data()};
     std::vector<float>            y(size), df(size), y_again(size), df_again(size);
     Numbers                       dplanes(10), dk(F * F), dplanes_again(10), dk_again(F * F);
-    const auto                    few = scratch_of(vad_sta_attention_scratch(n, h, w, harmonics, 1));
+    const auto                    few = lent::scratch_of<double>(vad_sta_attention_scratch(n, h, w, harmonics, 1));
     allocations::refused    = true;  // with one thread it takes no memory
     const vad_status status = vad_sta_attention(&in, y.data(), few.get(), {1, nullptr});
     allocations::refused    = false;
     CHECK(status == VAD_OK);
     CHECK(vad_sta_attention_backward(&in, dy.data(), df.data(), dplanes.data(), dk.data(), few.get(), {1, nullptr}) == VAD_OK);
-    for (const vad_threads threads : {vad_threads{300, one_after_the_other}, vad_threads{3, nullptr}}) {
-        const auto many = scratch_of(vad_sta_attention_scratch(n, h, w, harmonics, threads.n));
+    for (const vad_threads threads : {vad_threads{300, lent::one_after_the_other}, vad_threads{3, nullptr}}) {
+        const auto many = lent::scratch_of<double>(vad_sta_attention_scratch(n, h, w, harmonics, threads.n));
         CHECK(vad_sta_attention(&in, y_again.data(), many.get(), threads) == VAD_OK && y_again == y);
         CHECK(vad_sta_attention_backward(&in, dy.data(), df_again.data(), dplanes_again.data(), dk_again.data(), many.get(), threads) ==
               VAD_OK);
@@ -151,7 +136,7 @@ void refused() {
     std::vector<float>            y(64, 7.0f);
     Numbers                       d(64, 7.0);
     const vad_sta_attention_input good{1, 2, 2, 2, x.data(), x.data(), x.data()};
-    const auto                    memory = scratch_of(vad_sta_attention_scratch(1, 2, 2, 2, 1));
+    const auto                    memory = lent::scratch_of<double>(vad_sta_attention_scratch(1, 2, 2, 2, 1));
     const auto                    fails  = [&](const vad_sta_attention_input & in, double * scratch, int32_t n_threads) {
         const vad_threads threads = {n_threads, nullptr};
         return vad_sta_attention(&in, y.data(), scratch, threads) == VAD_E_ARGUMENT &&

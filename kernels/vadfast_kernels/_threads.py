@@ -24,3 +24,8 @@ def gomp_parallel() -> int:
         if hasattr(library, "GOMP_parallel"):
             return ctypes.cast(library.GOMP_parallel, ctypes.c_void_p).value or 0
     return 0
+
+
+def lent() -> dict[str, int]:
+    """What the native core is lent for a call: as many threads as PyTorch would use, and PyTorch's own where it has some."""
+    return {"n_threads": torch.get_num_threads(), "run": gomp_parallel()}

@@ -138,7 +138,7 @@ def test_damaged_label_files_are_read_or_said(tmp_path: Path, at: int, put: byte
         path = tmp_path / f"damaged{suffix}"
         path.write_bytes((data[:start] + put + data[start + len(put) :])[: len(data) - n % 9])
         with suppress(SourceError):  # any other exception fails
-            read(path)
+            assert isinstance(read(path), np.ndarray)
 
 
 def test_a_matlab_file_that_was_cut_is_read_or_said(tmp_path: Path) -> None:
@@ -149,4 +149,4 @@ def test_a_matlab_file_that_was_cut_is_read_or_said(tmp_path: Path) -> None:
     for n in range(0, len(content), 7):
         (tmp_path / "cut.mat").write_bytes(content[:n])
         with suppress(SourceError):
-            read_mat(tmp_path / "cut.mat")
+            assert read_mat(tmp_path / "cut.mat") == [[(0, 1), (6, 8)], []]

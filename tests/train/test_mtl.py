@@ -269,7 +269,9 @@ def test_a_bundle_scores_with_its_teachers_as_the_run_does(
     assert _train("--out", run, "--data", scene, *SMALL, *options) == 0
     assert "teachers: farneback" in capsys.readouterr().err
     build_bundle(
-        run, bundle_path, Options(rounds=2, gate_windows=24, ship=("onnxruntime", "openvino"))
+        run,
+        bundle_path,
+        Options(precision="fp32", rounds=2, gate_windows=24, ship=("onnxruntime", "openvino")),
     )
     bundle = open_bundle(bundle_path)
     assert bundle.manifest.input.teachers == RunConfig.load(run / "run.toml").options.teachers

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from vadfast.errors import BuildError
+from vadfast.errors import BuildError, first_line
 from vadfast.runtime.manifest import InputSpec
 
 # The dynamo exporter specialises a dimension of 1; two windows keep the batch symbolic.
@@ -27,16 +27,21 @@ def export_onnx(scorer: nn.Module, spec: InputSpec, target: Path) -> tuple[int, 
     Raises:
         BuildError: the graph does not take or return what a scorer must, or cannot be written as ONNX.
     """
-    frames = torch.randint(
+    frames = example_frames(spec)
+    heatmap = _check_scorer(scorer.eval(), frames)
+    write_onnx(scorer, frames, target, takes="frames", returns=["components", "heatmap"])
+    return heatmap
+
+
+def example_frames(spec: InputSpec) -> torch.Tensor:
+    """Two windows of noise, uint8 [2, n_pictures, height, width, 3], always the same."""
+    return torch.randint(
         0,
         256,
         (_EXAMPLE_BATCH, spec.n_pictures, spec.height, spec.width, 3),
         dtype=torch.uint8,
         generator=torch.Generator().manual_seed(0),
     )
-    heatmap = _check_scorer(scorer.eval(), frames)
-    write_onnx(scorer, frames, target, takes="frames", returns=["components", "heatmap"])
-    return heatmap
 
 
 def write_onnx(
@@ -63,9 +68,8 @@ def write_onnx(
             _forget_origin(target)
     # OnnxExporterError is a RuntimeError.
     except (RuntimeError, ValueError, NotImplementedError) as error:
-        reason = str(error).strip().splitlines()[0]
         raise BuildError(
-            f"export: the model must be expressible as ONNX, got: {reason}; --debug shows where"
+            f"export: the model must be expressible as ONNX, got: {first_line(error)}; --debug shows where"
         ) from error
     _check_file(target)
 

@@ -53,11 +53,10 @@ def open_key(path: Path | None) -> Ed25519PrivateKey:
     return key
 
 
-def sign(directory: Path, manifest: bytes, key: Ed25519PrivateKey) -> str:
-    """Writes SIGNATURE over ``manifest`` into ``directory``; returns the fingerprint of the key."""
+def sign(directory: Path, manifest: bytes, key: Ed25519PrivateKey) -> None:
+    """Writes SIGNATURE over ``manifest`` into ``directory``."""
     signer = fingerprint(key.public_key())
     (directory / SIGNATURE).write_bytes(written(signer, key.sign(manifest)))
-    return signer
 
 
 def _make(private: Path) -> None:

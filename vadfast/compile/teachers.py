@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from vadfast.cli import talk
-from vadfast.errors import BuildError
+from vadfast.errors import BuildError, first_line
 from vadfast.runtime.manifest import InputSpec
 from vadfast.teachers.settings import DepthMaps, MaskRCNN, Masks, OnnxDepth, OnnxSegmentation
 
@@ -47,7 +47,6 @@ def _write_network(source: Path, target: Path) -> None:
         onnx.save_model(onnx.load_model(source), target)
     # ONNX's, protobuf's and the file system's errors share no base but Exception.
     except Exception as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise BuildError(
-            f"{source}: cannot be put into the bundle ({first}); export it again as one file below 2 GB"
+            f"{source}: cannot be put into the bundle ({first_line(error)}); export it again as one file below 2 GB"
         ) from error

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vadfast.errors import VadfastError
+from vadfast.errors import VadfastError, first_line
 
 
 def read_weights(path: Path, *, mend: str = "download it again") -> dict[str, Tensor]:
@@ -29,9 +29,8 @@ def read_weights(path: Path, *, mend: str = "download it again") -> dict[str, Te
         values: Any = torch.load(path, map_location="cpu", weights_only=True)
     # torch raises pickle, zip, runtime and attribute errors alike for what is no file of its own.
     except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise VadfastError(
-            f"{path}: must be a file of weights (safetensors, or tensors saved by torch), cannot be read ({reason:.160}); {mend}"
+            f"{path}: must be a file of weights (safetensors, or tensors saved by torch), cannot be read ({first_line(error):.160}); {mend}"
         ) from error
     if isinstance(values, dict) and isinstance(values.get("state_dict"), dict):
         values = values["state_dict"]

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vadfast.arrays import read_array
-from vadfast.errors import BackendError, BundleError, EngineMismatch, SourceError
+from vadfast.errors import BackendError, BundleError, EngineMismatch
 from vadfast.runtime.bag_manifest import BagManifest, BagSpec
 from vadfast.runtime.bundle import verify
+from vadfast.runtime.selftest import golden_array
 from vadfast.runtime.signature import Trust
 
 Bags = npt.NDArray[np.float32]  # [B, N, C]
@@ -95,10 +95,7 @@ def open_bag_bundle(path: Path, trust: Trust | None = None) -> BagBundle:
 
 
 def _load(path: Path) -> Bags:
-    try:
-        array = read_array(path, "a NumPy array", mend="compile the run again")
-    except SourceError as error:
-        raise BundleError(str(error)) from error
+    array = golden_array(path)
     if array.dtype != np.float32 or not array.size:
         raise BundleError(f"{path}: must hold float32 numbers; compile the run again")
     return array

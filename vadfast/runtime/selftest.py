@@ -69,8 +69,8 @@ def run_windows(engine: Engine, frames: npt.NDArray[np.uint8]) -> npt.NDArray[np
 
 def _load_golden(bundle: Bundle) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
     manifest, spec = bundle.manifest, bundle.manifest.input
-    frames = _load_npy(bundle.file(manifest.golden.frames))
-    expected = _load_npy(bundle.file(manifest.golden.components))
+    frames = golden_array(bundle.file(manifest.golden.frames))
+    expected = golden_array(bundle.file(manifest.golden.components))
     window = (spec.n_pictures, spec.height, spec.width, 3)
     if frames.dtype != np.uint8 or frames.shape[1:] != window or len(frames) == 0:
         raise BundleError(
@@ -87,7 +87,8 @@ def _load_golden(bundle: Bundle) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.
     return frames, expected
 
 
-def _load_npy(path: Path) -> npt.NDArray[Any]:
+def golden_array(path: Path) -> npt.NDArray[Any]:
+    """Reads one of a bundle's golden files; raises BundleError where it is no array."""
     try:
         return read_array(path, "a NumPy array", mend="compile the run again")
     except SourceError as error:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from vadfast.errors import BackendError, UsageError
+from vadfast.errors import BackendError, UsageError, first_line
 from vadfast.teachers.coco import paint
 from vadfast.teachers.settings import MaskRCNN
 
@@ -52,8 +52,7 @@ def _open(weights: str) -> Any:
     try:
         network.load_state_dict(read_weights(Path(weights), mend=f"get {_SOURCE}"))
     except RuntimeError as error:
-        first = str(error).strip().splitlines()[0]
         raise UsageError(
-            f"segmentation: {weights} does not hold Mask R-CNN's weights ({first}); get {_SOURCE}"
+            f"segmentation: {weights} does not hold Mask R-CNN's weights ({first_line(error)}); get {_SOURCE}"
         ) from error
     return network.eval()

@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from vadfast.errors import BackendError, UsageError
+from vadfast.errors import BackendError, UsageError, first_line
 
 _WANTED = "one float32 picture [1, 3, h, w] or [3, h, w]"
 
@@ -38,7 +38,7 @@ class Network:
             found: list[np.ndarray] = self.session.run(None, {self.name: x})
         except Exception as error:
             raise BackendError(
-                f"{self.path}: must take {_WANTED}, cannot run on {list(x.shape)} ({_first_line(error)}); "
+                f"{self.path}: must take {_WANTED}, cannot run on {list(x.shape)} ({first_line(error)}); "
                 "export it for this size, or with h and w left open"
             ) from error
         return found
@@ -84,10 +84,5 @@ def _session(path: str) -> Any:
     # ONNX Runtime's errors share no base but Exception.
     except Exception as error:
         raise BackendError(
-            f"{path}: ONNX Runtime cannot read it ({_first_line(error)}); export it again"
+            f"{path}: ONNX Runtime cannot read it ({first_line(error)}); export it again"
         ) from error
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vadfast_kernels._threads import gomp_parallel
+from vadfast_kernels._threads import lent
 from vadfast_kernels.frame_score import native
 
 # 20 us is what a thread takes to start or to wake: fewer bytes than these are done before it has.
@@ -24,10 +24,8 @@ def forward(
     """Fills ``out``."""
     grids: dict[str, Any] = {"patches": (cells[0], cells[1]), "heatmap": (cells[2], cells[3])}
     n_bytes = predicted.nbytes + truth.nbytes
-    where: dict[str, Any] = {
-        "n_threads": min(torch.get_num_threads(), 1 + n_bytes // _BYTES_A_THREAD),
-        "run": gomp_parallel(),
-    }
+    where: dict[str, Any] = lent()
+    where["n_threads"] = min(where["n_threads"], 1 + n_bytes // _BYTES_A_THREAD)
     if predicted.is_cuda:
         size = native.scratch_bytes(_array(predicted), _array(truth), **grids)
         where = {

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from vadfast_kernels import _native
-from vadfast_kernels._threads import gomp_parallel
+from vadfast_kernels._threads import lent
 from vadfast_kernels.sta_attention.circle import prepared
 
 __all__ = ["backward", "forward", "prepare"]
@@ -22,7 +22,7 @@ def forward(f: Tensor, planes: Tensor, kernel: Tensor) -> Tensor:
     """
     inputs = _dense(f, planes, kernel)
     y = torch.empty(f.shape)
-    _native.module().sta_attention(*inputs, y, **_threads())
+    _native.module().sta_attention(*inputs, y, **lent())
     return y
 
 
@@ -33,13 +33,9 @@ def backward(
     inputs = _dense(f, planes, kernel, dy)
     df = torch.empty(f.shape)
     dplanes, dkernel = (torch.empty(x.shape, dtype=torch.float64) for x in (planes, kernel))
-    _native.module().sta_attention_backward(*inputs, df, dplanes, dkernel, **_threads())
+    _native.module().sta_attention_backward(*inputs, df, dplanes, dkernel, **lent())
     return df, dplanes.to(planes.dtype), dkernel.to(kernel.dtype)
 
 
 def _dense(*tensors: Tensor) -> tuple[Tensor, ...]:
     return tuple(x.detach().contiguous() for x in tensors)
-
-
-def _threads() -> dict[str, int]:
-    return {"n_threads": torch.get_num_threads(), "run": gomp_parallel()}

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vadfast.compile.backends import Precision, Workshop
-from vadfast.errors import BackendError
+from vadfast.errors import BackendError, first_line
 from vadfast.runtime.engine import Engine, Outputs
 
 
@@ -50,7 +50,7 @@ class InductorBackend:
                 program = torch.export.export(workshop.scorer.eval(), (frames,))
                 aoti_compile_and_package(program, package_path=str(target))
         except Exception as error:
-            raise BackendError(f"cannot be built here: {_first_line(error)}") from error
+            raise BackendError(f"cannot be built here: {first_line(error)}") from error
         return InductorEngine.load(
             target, precision=precision, batch=batch, threads=workshop.threads
         )
@@ -89,7 +89,7 @@ class InductorEngine:
             package = aoti_load_package(str(model_path))
         except (RuntimeError, OSError) as error:
             raise BackendError(
-                f"torch cannot load {model_path}: {_first_line(error)}; compile on this machine"
+                f"torch cannot load {model_path}: {first_line(error)}; compile on this machine"
             ) from error
         return cls(package, batch)
 
@@ -106,8 +106,3 @@ class InductorEngine:
     def close(self) -> None:
         """Gives the package back."""
         self._package = None
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
