@@ -47,7 +47,12 @@ def test_plain_steps_run_no_operator_and_fused_ones_all(scene: Path, sizes: Size
         assert calls.names.keys() == wanted, form
 
 
-def test_every_form_is_checked_from_one_state_by_float64(tmp_path: Path) -> None:
+def test_every_form_is_checked_from_one_state_by_float64(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "bench.training_steps.precision", lambda: "fp32"
+    )  # also where there is bf16
     sizes = next(s for s in TINY if s.method == "apn")
     folder = write_scene(tmp_path)
     eager, fused = (step_call(sizes, folder, form) for form in ("eager", "fused"))
