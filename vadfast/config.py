@@ -1,6 +1,7 @@
 """Configuration as frozen typed records, read from and written to TOML; an unknown key is an error with the nearest spelling."""
 
 import difflib
+import reprlib
 import tomllib
 from pathlib import Path
 from typing import Any, Self, get_args
@@ -9,7 +10,11 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from vadfast.atomic import write_text
-from vadfast.errors import UsageError
+from vadfast.errors import UsageError, first_line
+
+# The whole of a value, but not of one that would fill the screen, or that is nested deeper than Python goes.
+_SHOWN = reprlib.Repr()
+_SHOWN.maxstring = _SHOWN.maxother = 200
 
 
 class Config(BaseModel):
@@ -42,9 +47,10 @@ class Config(BaseModel):
             raise UsageError(
                 f"{path}: no such file; a run directory made by vadfast.train holds one"
             ) from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        # TOML's and the encoding's errors are ValueErrors, as is that of an integer of thousands of digits.
+        except (ValueError, RecursionError) as error:
             raise UsageError(
-                f"{path}: is not valid TOML ({error}); restore it or train again"
+                f"{path}: is not valid TOML ({first_line(error)}); restore it or train again"
             ) from error
         return cls.parse(values, where=str(path))
 
@@ -57,7 +63,7 @@ def _first_fault(error: ValidationError, record: type[BaseModel]) -> str:
     fault = error.errors()[0]
     path = ".".join(str(part) for part in fault["loc"])
     if fault["type"] != "extra_forbidden":
-        return f"{path} must be valid ({fault['msg'].lower()}), got {fault['input']!r}"
+        return f"{path} must be valid ({fault['msg'].lower()}), got {_SHOWN.repr(fault['input'])}"
     known = _known_keys(record, fault["loc"][:-1])
     near = difflib.get_close_matches(str(fault["loc"][-1]), known, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"

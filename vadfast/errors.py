@@ -6,16 +6,29 @@ The message of each is one sentence a user can act on: what was wanted, what cam
 from typing import Any
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """What a library says of its ``error``, for within one of our sentences; its name where it says nothing."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
+
+
+def plain(text: str) -> str:
+    """Returns ``text`` as one printable line: a name from a file, or a library's words, may hold what moves a terminal's cursor."""
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() else " " if c in "\n\r\t" else c.encode("unicode_escape").decode()
+        for c in text
+    )
 
 
 class VadfastError(Exception):
     """The root: catch it to catch everything that vadfast raises on purpose."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return plain(super().__str__())
 
 
 class UsageError(VadfastError):

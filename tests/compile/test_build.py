@@ -11,84 +11,23 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tests.compile.tiny import CARD, SPEC, FilmSource, TinyScorer, film
+from tests.compile.tiny import SPEC, FilmSource, film
 from vadfast.cli import exit_code_of
 from vadfast.compile import build as build_module
 from vadfast.compile import build_bundle
 from vadfast.compile.__main__ import command
-from vadfast.compile.backends import Backend, Precision, refusal
+from vadfast.compile.backends import refusal
 from vadfast.compile.backends.onnxruntime import ONNXRuntimeBackend
 from vadfast.compile.plan import Options
 from vadfast.compile.race import Timing
-from vadfast.data.datasets import Dataset, Video
 from vadfast.errors import GateError, UsageError
 from vadfast.runtime.bundle import open_bundle
 from vadfast.runtime.engine import cpu_features, open_engine
 from vadfast.runtime.score import run_chain
 from vadfast.runtime.session import raw_scores
-from vadfast.train.config import RunConfig
 
-SHIP = Options().ship
+SHIP = tuple(name for name in Options().ship if name != "tensorrt")  # which needs a GPU
 QUICK = Options(rounds=3, gate_windows=48)
-
-
-@pytest.fixture
-def run(tmp_path: Path, scorer: TinyScorer, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A run directory whose model is the tiny scorer and whose data are films in memory."""
-    labels = np.repeat(np.array([0, 1, 0], np.uint8), 20)
-    train = tuple(
-        Video(
-            name=f"train {i}",
-            source=FilmSource(f"train {i}", film(200, seed=i)),
-            labels=None,
-            masks=None,
-        )
-        for i in range(2)
-    )
-    test = (
-        Video(
-            name="test",
-            source=FilmSource("test", film(60, seed=9, labels=labels)),
-            labels=labels,
-            masks=None,
-        ),
-    )
-    dataset = Dataset(kind="folder", root=tmp_path, train=train, test=test, label_source="made")
-    model = SimpleNamespace(
-        method="tiny",
-        scorer=scorer,
-        input=SPEC,
-        components=CARD.components,
-        paper_chain=CARD.paper_chain,
-        causal_chain=CARD.causal_chain,
-        checkpoint_sha256="0" * 64,
-        data=SimpleNamespace(root=tmp_path, kind="folder", holdout=0.4),
-    )
-    folder = tmp_path / "run"
-    folder.mkdir()
-    (folder / "model.safetensors").write_bytes(b"stands in")
-    values = {"data": str(tmp_path / "films"), "dataset": "folder"}
-    RunConfig.parse(values, where="test").save(folder / "run.toml")
-    monkeypatch.setattr("vadfast.models.registry.load_run", lambda _: model)
-    monkeypatch.setattr("vadfast.compile.plan.load_dataset", lambda *_: dataset)
-    monkeypatch.setenv("TMPDIR", str(tmp_path / "scratch"))
-    (tmp_path / "scratch").mkdir()
-    monkeypatch.setattr("tempfile.tempdir", None)
-    return folder
-
-
-@pytest.fixture
-def no_inductor(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Spares the seconds of C++ compilation where it is not the point."""
-
-    def refused(backend: Backend, precision: Precision) -> str | None:
-        return (
-            "cannot be built here: no C++ compiler"
-            if backend.name == "inductor"
-            else refusal(backend, precision)
-        )
-
-    monkeypatch.setattr("vadfast.compile.candidates.refusal", refused)
 
 
 @pytest.mark.usefixtures("no_inductor")
@@ -103,6 +42,11 @@ def test_the_bundle_opens_runs_and_holds_what_the_report_says(run: Path, tmp_pat
         ("onnxruntime", "fp32"),
         ("openvino", "fp32"),
         ("openvino", "bf16"),
+        ("openvino", "int8"),
+        ("openvino", "int8-bf16"),
+        ("onnxruntime", "int8"),
+        ("tensorrt", "fp32"),
+        ("tensorrt", "fp16"),
     }
     assert not rows["eager", "fp32"].shipped
     if "bf16" not in cpu_features():
@@ -315,12 +259,15 @@ def test_a_dry_run_writes_nothing(
     ("options", "words"),
     [
         (
-            Options(ship=("tensorrt",)),
-            "--ship: must be among eager, inductor, mnn, onnxruntime, openvino, got 'tensorrt'",
+            Options(ship=("tensorflow",)),
+            "--ship: must be among eager, inductor, mnn, onnxruntime, openvino, tensorrt, got 'tensorflow'",
         ),
         (Options(ship=()), "--ship: .* got 'nothing'"),
-        (Options(precision="fp16"), "--precision: must be among auto, fp32, bf16, got 'fp16'"),
-        (Options(target="tpu"), "--target: must be among auto, cpu, got 'tpu'"),
+        (
+            Options(precision="fp8"),
+            "--precision: must be among auto, fp32, bf16, fp16, int8, int8-bf16, got 'fp8'",
+        ),
+        (Options(target="tpu"), "--target: must be among auto, cpu, tensorrt, got 'tpu'"),
     ],
 )
 def test_unknown_words_are_usage_errors(
@@ -386,3 +333,26 @@ def test_a_peer_that_cannot_be_built_is_a_row_with_its_reason(
     )
     assert row.median_ms is None
     assert {r.backend for r in report.race if r.shipped} == set(SHIP)
+
+
+@pytest.mark.usefixtures("no_inductor")
+def test_the_same_input_at_a_fixed_time_is_the_same_bundle(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever was measured differs: the times of the race, and so the order of what ships."""
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+    options = replace(QUICK, precision="fp32", ship=("onnxruntime",))
+    a, b = tmp_path / "a.vad", tmp_path / "b.vad"
+    for out in (a, b):
+        build_bundle(run, out, options)
+    seals = {"manifest.json", "manifest.sha256", "SIGNATURE"}
+    names = {p.relative_to(a).as_posix() for p in a.rglob("*") if p.is_file()}
+    assert names == {p.relative_to(b).as_posix() for p in b.rglob("*") if p.is_file()}
+    for name in names - seals:
+        assert (a / name).read_bytes() == (b / name).read_bytes(), name
+    told = [json.loads((bundle / "manifest.json").read_text(encoding="utf-8")) for bundle in (a, b)]
+    for manifest in told:
+        for row in (*manifest["race"], *manifest["artefacts"]):
+            for key in ("median_ms", "lo_ms", "hi_ms"):
+                row.pop(key, None)
+    assert told[0] == told[1]

@@ -1,6 +1,7 @@
 """The doctor tells the truth about this machine, to people and to scripts."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 from vadfast_kernels import _native, ops
 
 from vadfast.cli import exit_code_of
-from vadfast.doctor import __main__ as doctor
+from vadfast.doctor import machine as machine_module
 from vadfast.doctor.__main__ import command
 
 
@@ -26,9 +27,20 @@ def test_every_operator_has_a_backend_here(
         assert sum(v["chosen"] for v in verdicts) == 1, name
         assert all(v["can_run"] != bool(v["reason"]) for v in verdicts), name
     assert document["machine"]["torch"] == torch.__version__
+    assert document["bundle"] == {}
     said = capsys.readouterr()
     assert "would run" in said.out
     assert "would run" not in said.err
+
+
+def test_without_torch_it_says_what_works_without(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert _doctor() == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "the table of operators needs torch, which cannot be imported" in said
+    assert "python -m vadfast.doctor NAME.vad" in said
 
 
 def test_a_refusal_has_its_sentence(capsys: pytest.CaptureFixture[str]) -> None:
@@ -76,8 +88,8 @@ def test_it_says_which_variant_of_the_core_this_cpu_takes(
         (v3, levels[1]),
         (v3 | {"avx512f"}, levels[1]),
     ):
-        monkeypatch.setattr(doctor, "cpu_features", lambda has=features: has)
-        assert doctor._level(levels) == level
+        monkeypatch.setattr(machine_module, "cpu_features", lambda has=features: has)
+        assert machine_module._level(levels) == level
 
 
 def test_it_says_what_the_native_core_was_built_of(

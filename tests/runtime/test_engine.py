@@ -96,7 +96,7 @@ def test_a_model_that_is_none_is_a_backend_error(
 
 @pytest.mark.parametrize(
     ("kind", "precision"),
-    [(OpenVINOEngine, "int8"), (ONNXRuntimeEngine, "bf16"), (MNNEngine, "bf16")],
+    [(OpenVINOEngine, "fp16"), (ONNXRuntimeEngine, "bf16"), (MNNEngine, "bf16")],
 )
 def test_a_precision_runs_or_raises(pristine: Path, kind: AnyEngine, precision: str) -> None:
     with pytest.raises(BackendError, match=f"got '{precision}'"):

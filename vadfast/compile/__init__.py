@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vadfast.compile.build import build_bundle
+    from vadfast.compile.module import ModuleSpec
 
-__all__ = ["build_bundle"]
+__all__ = ["ModuleSpec", "build_bundle"]
 
 
 def __getattr__(name: str) -> Any:
@@ -17,4 +18,8 @@ def __getattr__(name: str) -> Any:
         from vadfast.compile.build import build_bundle
 
         return build_bundle
+    if name == "ModuleSpec":
+        from vadfast.compile.module import ModuleSpec
+
+        return ModuleSpec
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -3,7 +3,6 @@
 import tempfile
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,6 +15,7 @@ from vadfast.compile.bundle import (
     MINIMUM_RUNTIME,
     GoldenWindows,
     check_target,
+    now,
     write_bundle,
 )
 from vadfast.compile.export import write_onnx
@@ -97,7 +97,7 @@ def build_bag_bundle(
             format_version=FORMAT_VERSION,
             minimum_runtime=MINIMUM_RUNTIME,
             vadfast_version=__version__,
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            created=now(),
             method=stored.config.method,
             checkpoint_sha256=stored.checkpoint_sha256,
             input=spec,

@@ -6,35 +6,39 @@ first. Nothing appears under ``--out`` before all of it is done.
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from vadfast.cli import talk
-from vadfast.compile.backends import Workshop, versions
+from vadfast.compile.backends import (
+    Workshop,
+    asked_for,
+    backends_of,
+    refusal,
+)
 from vadfast.compile.bundle import (
-    GOLDEN,
-    MINIMUM_RUNTIME,
-    GoldenWindows,
     check_target,
     choose_golden,
-    write_bundle,
 )
 from vadfast.compile.calibrate import FEW_FRAMES, calibrate, score_normal
 from vadfast.compile.candidates import (
-    BATCH,
     Candidate,
     choose,
     gate_record,
     make_candidates,
     row_of,
 )
+from vadfast.compile.evidence import Evidence
 from vadfast.compile.export import export_onnx
+from vadfast.compile.false_alarms import parse_rate
 from vadfast.compile.gate import Scorecard, Scored, bounds_of, judge, score_runs
+from vadfast.compile.int8 import Int8, make_int8
 from vadfast.compile.plan import Options, Plan, plan_build
 from vadfast.compile.race import load_average, race
-from vadfast.compile.report import Report, Row, race_table
+from vadfast.compile.report import Report, race_table
+from vadfast.compile.sealing import make_manifest, write
 from vadfast.compile.signing import open_key
 from vadfast.compile.teachers import carry
 from vadfast.compile.windows import Run, read_run
@@ -42,46 +46,52 @@ from vadfast.errors import GateError, SourceError
 from vadfast.models.eager import EagerEngine
 from vadfast.progress import steps
 from vadfast.runtime.manifest import (
-    FORMAT_VERSION,
     AlertRule,
-    Artefact,
     Calibration,
-    InputSpec,
-    Manifest,
 )
 from vadfast.runtime.signature import fingerprint
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from vadfast.compile.module import ModuleSpec
+    from vadfast.models.registry import TrainedModel
 
 __all__ = ["Options", "build_bundle", "plan_build"]
 
 
-def build_bundle(run: Path, out: Path, options: Options | None = None) -> Report:
-    """Compiles the training run ``run`` into the bundle ``out`` and returns the report.
+def build_bundle(
+    source: "Path | ModuleSpec",
+    out: Path,
+    options: Options | None = None,
+    evidence: Evidence | None = None,
+) -> Report:
+    """Compiles a training run, or the network of a ``ModuleSpec``, into the bundle ``out`` and returns the report.
+
+    ``evidence`` is filled while it goes, with what a report draws.
 
     Raises:
-        UsageError: the run, the data or ``out`` is not usable, or there is too little normal video.
+        UsageError: the source, the data or ``out`` is not usable, or there is too little normal video.
         BuildError: the model cannot be exported.
         GateError: no candidate that may ship keeps the scores; nothing is written.
     """
-    plan = plan_build(run, out, options or Options())
-    check_target(out)
+    plan = plan_build(source, out, options or Options())
+    check_target(plan.out)
     # Before the minutes of work: a component whose unit has no bound cannot be gated.
     bounds_of("fp32", plan.model.components)
     with tempfile.TemporaryDirectory(prefix="vadfast-compile-") as scratch:
-        return _build(plan, Path(scratch))
+        return _build(plan, Path(scratch), evidence or Evidence())
 
 
-def _build(plan: Plan, folder: Path) -> Report:
+def _build(plan: Plan, folder: Path, evidence: Evidence) -> Report:
     model = plan.model
     runs = _read_runs(plan)
     talk.print(f"exporting {model.method} ({_size_words(plan)}) to ONNX")
     heatmap = export_onnx(model.scorer, model.input, folder / "model.onnx")
     workshop = Workshop(model.scorer, model.input, plan.run, folder, plan.options.threads)
-    candidates = make_candidates(plan, workshop)
+    truth = _score_eager(model, runs)
+    int8 = _in_8_bits(plan, workshop, runs, truth)
+    candidates = make_candidates(plan, workshop, int8)
     try:
-        return _decide(plan, folder, runs, heatmap, candidates)
+        return _decide(plan, folder, runs, truth, heatmap, candidates, int8, evidence)
     finally:
         for candidate in candidates:
             if candidate.engine is not None:
@@ -92,8 +102,11 @@ def _decide(
     plan: Plan,
     folder: Path,
     runs: Sequence[Run],
+    truth: Scored,
     heatmap: tuple[int, int],
     candidates: Sequence[Candidate],
+    int8: Int8,
+    evidence: Evidence,
 ) -> Report:
     """Races and gates the candidates, calibrates with the winner, and writes the bundle."""
     model, options = plan.model, plan.options
@@ -103,14 +116,12 @@ def _decide(
     load = load_average()
     _race(running, runs, options.rounds)
     load_after = load_average()
-    truth = _gate(
-        running, eager, runs, Scorecard(model.components, model.paper_chain, model.causal_chain)
-    )
+    _gate(running, eager, runs, truth, _card(model), evidence)
     shipped = choose(candidates)
     rows = tuple(row_of(c, shipped) for c in candidates)
-    gate = gate_record(plan, runs, candidates)
+    gate = gate_record(plan, runs, candidates, int8)
     if not shipped:
-        talk.print(race_table(rows, eager.median_ms, load=(load, load_after)))
+        talk.print(race_table(rows, load=(load, load_after)))
         failed = Report(
             bundle=None,
             eager_ms=eager.median_ms,
@@ -126,12 +137,12 @@ def _decide(
             failed.to_json(),
         )
 
-    calibration, alert = _calibrate(plan, shipped[0])
+    calibration, alert = _calibrate(plan, shipped[0], evidence)
     golden = choose_golden(runs, truth.components, median_ms=shipped[0].median_ms)
     spec, networks = carry(model.input, folder)
-    manifest = _manifest(plan, spec, heatmap, calibration, alert, shipped, gate, rows)
+    manifest = make_manifest(plan, spec, heatmap, calibration, alert, shipped, gate, rows)
     key = open_key(plan.options.sign)
-    sealed = _write(plan, manifest, folder, shipped, golden, networks, key)
+    sealed = write(plan, manifest, folder, shipped, golden, networks, key)
     return Report(
         bundle=plan.out,
         eager_ms=eager.median_ms,
@@ -158,118 +169,88 @@ def _read_runs(plan: Plan) -> list[Run]:
     return runs
 
 
+def _card(model: "TrainedModel") -> Scorecard:
+    return Scorecard(model.components, model.paper_chain, model.causal_chain)
+
+
+def _score_eager(model: "TrainedModel", runs: Sequence[Run]) -> Scored:
+    engine = EagerEngine(model.scorer, model.input)
+    with steps("eager float32", sum(len(run) for run in runs)) as bar:
+        return score_runs(engine, runs, bar)
+
+
+def _in_8_bits(plan: Plan, workshop: Workshop, runs: Sequence[Run], truth: Scored) -> Int8:
+    """Makes the model in 8 bits for an engine that may ship it and can run it here, in the fastest form that it has."""
+    # Reversed: OpenVINO, which measured far faster in 8 bits, before ONNX Runtime.
+    for backend in reversed(backends_of(plan.options.target)):
+        for precision in reversed(backend.precisions):
+            if (
+                precision.startswith("int8")
+                and precision in asked_for(plan.options.precision)
+                and backend.name in plan.options.ship
+                and refusal(backend, precision) is None
+            ):
+                return make_int8(workshop, backend, precision, runs, truth, _card(plan.model))
+    return Int8(0, (), "no engine that may ship runs it here")
+
+
 def _race(running: Sequence[Candidate], runs: Sequence[Run], rounds: int) -> None:
     windows = [run.window(len(run) // 2) for run in runs]
-    engines = [c.engine for c in running if c.engine is not None]
-    with steps("race", len(engines) * (rounds + 1)) as bar:
-        timings = race(engines, windows, rounds=rounds, steps=bar)
-    for candidate, timing in zip(running, timings, strict=True):
-        candidate.timing = timing
+    with steps("race", len(running) * (rounds + 1)) as bar:
+        # A batch is raced among its own: what takes turns does the same work.
+        for batch in sorted({c.batch for c in running}):
+            group = [c for c in running if c.batch == batch]
+            calls = [
+                np.concatenate([windows[(i + k) % len(windows)] for k in range(batch)])
+                for i in range(len(windows))
+            ]
+            engines = [c.engine for c in group if c.engine is not None]
+            timings = race(engines, calls, rounds=rounds, steps=bar)
+            for candidate, timing in zip(group, timings, strict=True):
+                candidate.timing = timing
 
 
 def _gate(
-    running: Sequence[Candidate], eager: Candidate, runs: Sequence[Run], card: Scorecard
-) -> Scored:
+    running: Sequence[Candidate],
+    eager: Candidate,
+    runs: Sequence[Run],
+    truth: Scored,
+    card: Scorecard,
+    evidence: Evidence,
+) -> None:
     n_windows = sum(len(run) for run in runs)
-    with steps("gate", n_windows * len(running)) as bar:
-        assert isinstance(eager.engine, EagerEngine)
-        truth = score_runs(eager.engine, runs, bar)
+    with steps("gate", n_windows * (len(running) - 1)) as bar:
+        assert eager.engine is not None
+        evidence.begin(runs, truth, eager.engine, card.components)
         for candidate in running:
             assert candidate.engine is not None
             scored = truth if candidate is eager else score_runs(candidate.engine, runs, bar)
             candidate.verdict = judge(scored, truth, runs, card, candidate.precision)
-    return truth
+            assert candidate.timing is not None  # it has raced
+            evidence.add(candidate.engine, candidate.timing, scored)
 
 
-def _calibrate(plan: Plan, winner: Candidate) -> tuple[Calibration, AlertRule]:
+def _calibrate(plan: Plan, winner: Candidate, evidence: Evidence) -> tuple[Calibration, AlertRule]:
     assert winner.engine is not None
     model = plan.model
     with steps("calibration", plan.n_normal_frames) as bar:
         parts = score_normal(winner.engine, model.input, plan.normal, bar)
+    asked = plan.options.false_alarms
     calibration, alert = calibrate(
-        parts, model.components, model.causal_chain, source=plan.normal_words
+        parts,
+        model.components,
+        model.causal_chain,
+        source=plan.normal_words,
+        fps=plan.options.fps or model.input.fps,
+        false_alarms_per_day=None if asked is None else parse_rate(asked),
     )
+    evidence.add_normal(parts, model.components, model.causal_chain, calibration)
     if calibration.n_frames < FEW_FRAMES:
         talk.print(
             f"calibration: only {calibration.n_frames} frames of normal video, so the alert threshold is rough; "
             f"give {FEW_FRAMES} or more by --calibrate DIR"
         )
     return calibration, alert
-
-
-def _manifest(
-    plan: Plan,
-    spec: InputSpec,
-    heatmap: tuple[int, int],
-    calibration: Calibration,
-    alert: AlertRule,
-    shipped: Sequence[Candidate],
-    gate: dict[str, Any],
-    rows: Sequence[Row],
-) -> Manifest:
-    from vadfast import __version__
-
-    model = plan.model
-    return Manifest(
-        format_version=FORMAT_VERSION,
-        minimum_runtime=MINIMUM_RUNTIME,
-        vadfast_version=__version__,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        method=model.method,
-        checkpoint_sha256=model.checkpoint_sha256,
-        input=spec,
-        components=model.components,
-        heatmap=heatmap,
-        paper_chain=model.paper_chain,
-        causal_chain=model.causal_chain,
-        calibration=calibration,
-        alert=alert,
-        artefacts=tuple(
-            Artefact(
-                backend=c.backend.name,
-                precision=c.precision,
-                batch=BATCH,
-                path=c.backend.path,
-                versions=versions(c.backend),
-                needs=("bf16",) if c.precision == "bf16" else (),
-                median_ms=c.median_ms,
-                tolerance=bounds_of(c.precision, model.components),
-            )
-            for c in shipped
-        ),
-        golden=GOLDEN,
-        gate=gate,
-        race=tuple(asdict(row) for row in rows),
-        files={},
-    )
-
-
-def _write(
-    plan: Plan,
-    manifest: Manifest,
-    folder: Path,
-    shipped: Sequence[Candidate],
-    golden: GoldenWindows,
-    networks: Sequence[str],
-    key: "Ed25519PrivateKey",
-) -> Manifest:
-    # An artefact may be a file with neighbours (eager: weights and configuration).
-    files = ["model.onnx", *networks]
-    for candidate in shipped:
-        path = Path(candidate.backend.path)
-        if path.parent != Path():
-            files += sorted(
-                p.relative_to(folder).as_posix() for p in (folder / path).parent.iterdir()
-            )
-    talk.print(f"writing {plan.out}", markup=False)
-    return write_bundle(
-        plan.out,
-        manifest,
-        folder=folder,
-        files=files,
-        golden=golden,
-        key=key,
-    )
 
 
 def _size_words(plan: Plan) -> str:

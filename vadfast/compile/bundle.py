@@ -5,10 +5,12 @@ in the same moment.
 """
 
 import hashlib
+import os
 import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vadfast.atomic import atomic_directory
+from vadfast.compile.sbom import write_bill
 from vadfast.compile.signing import sign
 from vadfast.compile.windows import Run
 from vadfast.errors import UsageError
@@ -59,6 +62,18 @@ def choose_golden(
         np.concatenate([runs[r].window(i) for r, i in chosen]),
         np.stack([components[r][i] for r, i in chosen]),
     )
+
+
+def now() -> str:
+    """Returns the time of ``created``: this one, or SOURCE_DATE_EPOCH where a build must be the same again."""
+    fixed = os.environ.get("SOURCE_DATE_EPOCH")
+    try:
+        moment = datetime.now(UTC) if fixed is None else datetime.fromtimestamp(int(fixed), UTC)
+    except (ValueError, OverflowError, OSError) as error:
+        raise UsageError(
+            f"SOURCE_DATE_EPOCH: must be seconds since 1970, got {fixed!r}; set it right or unset it"
+        ) from error
+    return moment.isoformat(timespec="seconds")
 
 
 def check_target(out: Path) -> None:
@@ -112,6 +127,7 @@ def write_bundle(
         (temporary / manifest.golden.frames).parent.mkdir()
         np.save(temporary / manifest.golden.frames, golden.frames, allow_pickle=False)
         np.save(temporary / manifest.golden.components, golden.components, allow_pickle=False)
+        write_bill(temporary, manifest)
         return seal(temporary, manifest, key)
 
 

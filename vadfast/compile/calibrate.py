@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from vadfast.compile.windows import Tail
+from vadfast.compile.false_alarms import MIN_PEAKS, expected, fit_tail, threshold_of
+from vadfast.compile.windows import Tail as VideoTail
 from vadfast.errors import UsageError
 from vadfast.progress import Steps
 from vadfast.runtime.engine import Engine
@@ -20,6 +21,7 @@ from vadfast.runtime.manifest import (
     Component,
     ComponentStatistics,
     InputSpec,
+    Tail,
 )
 from vadfast.runtime.score import run_chain
 from vadfast.runtime.session import raw_scores
@@ -37,7 +39,7 @@ _MAD_TO_SIGMA = 1.4826
 
 
 def score_normal(
-    engine: Engine, spec: InputSpec, tails: Sequence[Tail], steps: Steps
+    engine: Engine, spec: InputSpec, tails: Sequence[VideoTail], steps: Steps
 ) -> list[npt.NDArray[np.float32]]:
     """Returns the components [n, K] of each tail that is at least a window long; ``steps`` advances once a frame."""
     parts = []
@@ -67,17 +69,28 @@ def calibrate(
     causal_chain: Chain,
     *,
     source: str,
+    fps: float | None = None,
+    false_alarms_per_day: float | None = None,
 ) -> tuple[Calibration, AlertRule]:
     """Returns the calibration and the alert rule from the components [n, K] of each normal video.
 
+    Args:
+        parts: of each video.
+        components: what the columns are.
+        causal_chain: from them to the score.
+        source: what was calibrated on, in words.
+        fps: frames a second; None: unknown, and so is the number of alarms a day.
+        false_alarms_per_day: that the threshold shall allow; None: the quantile of the scores that ``_RAISE_QUANTILE`` says.
+
     Raises:
-        UsageError: too few frames, or a component that does not vary.
+        UsageError: too few frames or peaks, no frame rate, or a component that does not vary.
     """
     n = sum(len(part) for part in parts)
     check_length(n, source)
     found = statistics(np.concatenate(parts), components)
     draft = Calibration(source=source, n_frames=n, components=found, score_quantiles={})
-    scores = np.concatenate([run_chain(causal_chain, components, part, draft) for part in parts])
+    scored = [run_chain(causal_chain, components, part, draft) for part in parts]
+    scores = np.concatenate(scored)
     quantiles = {q: float(np.quantile(scores, float(q))) for q in _QUANTILES}
     rule = AlertRule(
         threshold=quantiles[_RAISE_QUANTILE],
@@ -86,7 +99,29 @@ def calibrate(
         raise_window=_RAISE_WINDOW,
         clear_count=_CLEAR_COUNT,
     )
-    return draft.model_copy(update={"score_quantiles": quantiles}), rule
+    tail = fit_tail(scored, rule)
+    if false_alarms_per_day is not None:
+        rule = _allowing(rule, tail, fps, false_alarms_per_day, n)
+    alarms = None if tail is None or fps is None else expected(scored, rule, tail, fps)
+    found_all = {"score_quantiles": quantiles, "tail": tail, "false_alarms": alarms}
+    return draft.model_copy(update=found_all), rule
+
+
+def _allowing(
+    rule: AlertRule, tail: Tail | None, fps: float | None, per_day: float, n_frames: int
+) -> AlertRule:
+    if fps is None:
+        raise UsageError(
+            "--false-alarms: needs the frame rate of the cameras, and the run was trained on pictures without one; give it by --fps"
+        )
+    if tail is None:
+        raise UsageError(
+            f"--false-alarms: needs normal video whose scores peak {MIN_PEAKS} times at least, got fewer in {n_frames} frames; give longer "
+            "normal video by --calibrate DIR"
+        )
+    threshold = threshold_of(tail, per_day / (fps * 86400))
+    clear = min(rule.clear_threshold, threshold)
+    return rule.model_copy(update={"threshold": threshold, "clear_threshold": clear})
 
 
 def statistics(

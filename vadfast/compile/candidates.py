@@ -1,28 +1,26 @@
 """The candidates of one compile run: what they are, which of them ship, and how each is reported."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from vadfast.cli import talk
 from vadfast.compile.backends import (
-    PRECISIONS,
     Backend,
     Precision,
     Workshop,
-    all_backends,
+    asked_for,
+    backends_of,
     refusal,
 )
 from vadfast.compile.gate import Verdict, bounds_of
+from vadfast.compile.int8 import Int8
 from vadfast.compile.plan import Plan
 from vadfast.compile.race import Timing
 from vadfast.compile.report import Row
 from vadfast.compile.windows import Run
 from vadfast.errors import BackendError
 from vadfast.runtime.engine import Engine
-
-# One camera's frames come one by one; a ladder of batches belongs to the many-camera service.
-BATCH = 1
 
 
 @dataclass(slots=True)
@@ -31,7 +29,9 @@ class Candidate:
 
     backend: Backend
     precision: Precision
+    batch: int
     may_ship: bool
+    shippable: bool = True  # whether --ship could name it
     engine: Engine | None = None
     reason: str = ""
     timing: Timing | None = None
@@ -49,49 +49,68 @@ class Candidate:
         return self.verdict is not None and not self.verdict.faults
 
 
-def make_candidates(plan: Plan, workshop: Workshop) -> list[Candidate]:
-    """Builds every engine that can run here; the others keep the reason why not."""
-    wanted = PRECISIONS if plan.options.precision == "auto" else (plan.options.precision,)
+def make_candidates(plan: Plan, workshop: Workshop, int8: Int8) -> list[Candidate]:
+    """Builds every engine that can run here, of each batch of the ladder; the others keep the reason why not."""
+    wanted = asked_for(plan.options.precision)
     candidates = []
-    for backend in all_backends():
+    for backend in backends_of(plan.options.target):
         for precision in backend.precisions:
             # Eager runs always: it is what all others are compared with.
             if precision not in wanted and backend.name != "eager":
                 continue
-            candidate = Candidate(
-                backend, precision, backend.name in plan.options.ship and precision in wanted
-            )
-            candidate.reason = refusal(backend, precision) or ""
-            if not candidate.reason:
-                slow = ", a minute of C++ compilation" if backend.name == "inductor" else ""
-                talk.print(f"building {backend.name} {precision}{slow}")
-                try:
-                    candidate.engine = backend.build(workshop, precision, BATCH)
-                except BackendError as error:
-                    candidate.reason = str(error)
-            candidates.append(candidate)
+            may_ship = backend.name in plan.options.ship and precision in wanted
+            for batch in plan.options.batches:
+                candidate = Candidate(backend, precision, batch, may_ship)
+                candidate.shippable = plan.run is not None or backend.name != "eager"
+                candidate.reason = _refusal(candidate, plan, int8)
+                if not candidate.reason:
+                    _build(candidate, workshop)
+                candidates.append(candidate)
     return candidates
 
 
+def _refusal(candidate: Candidate, plan: Plan, int8: Int8) -> str:
+    backend, precision = candidate.backend, candidate.precision
+    if refused := refusal(backend, precision):
+        return refused
+    if precision.startswith("int8"):
+        return int8.refused
+    if backend.name == "inductor" and candidate.batch != min(plan.options.batches):
+        return "left out: each batch is a compilation of its own, and the smallest has one"
+    return ""
+
+
+def _build(candidate: Candidate, workshop: Workshop) -> None:
+    backend, precision, batch = candidate.backend, candidate.precision, candidate.batch
+    many = f", batch {batch}" if batch > 1 else ""
+    slow = ", a minute of C++ compilation" if backend.name == "inductor" else ""
+    talk.print(f"building {backend.name} {precision}{many}{slow}")
+    try:
+        candidate.engine = backend.build(workshop, precision, batch)
+    except BackendError as error:
+        candidate.reason = str(error)
+
+
 def choose(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Everything that may ship and passed, fastest first: the runtime takes the first that the machine at hand can run.
+    """Everything that may ship and passed, of each batch the fastest first: the runtime takes the first that the machine at hand can run.
 
     So a bf16 winner is followed by the best fp32 one, for a CPU without bf16, and one library by another where only one of them
     is installed. OpenVINO and ONNX Runtime read the same model.onnx; MNN's file holds the weights once more.
     """
-    return sorted((c for c in candidates if c.may_ship and c.passed), key=lambda c: c.median_ms)
+    passed = (c for c in candidates if c.may_ship and c.passed)
+    return sorted(passed, key=lambda c: (c.batch, c.median_ms))
 
 
 def row_of(candidate: Candidate, shipped: Sequence[Candidate]) -> Row:
     """Returns the candidate's line of the table."""
-    row = Row(candidate.backend.name, candidate.precision, BATCH, reason=candidate.reason)
+    row = Row(candidate.backend.name, candidate.precision, candidate.batch, reason=candidate.reason)
     if candidate.timing is None or candidate.verdict is None:
         return row
     timing, verdict = candidate.timing, candidate.verdict
     if verdict.faults:
         reason = "fails the gate: " + "; ".join(verdict.faults)
     elif candidate in shipped:
-        place = shipped.index(candidate) + 1
+        place = [c for c in shipped if c.batch == candidate.batch].index(candidate) + 1
         reason = (
             "ships first, the fastest that passed"
             if place == 1
@@ -100,7 +119,9 @@ def row_of(candidate: Candidate, shipped: Sequence[Candidate]) -> Row:
     else:
         role = "the reference" if candidate.backend.name == "eager" else "peer"
         torch = ", with torch" if "torch" in candidate.backend.packages else ""
-        reason = f"{role}; --ship {candidate.backend.name} would add it{torch}"
+        reason = role
+        if candidate.shippable:
+            reason += f"; --ship {candidate.backend.name} would add it{torch}"
     return replace(
         row,
         median_ms=timing.median_ms,
@@ -113,16 +134,20 @@ def row_of(candidate: Candidate, shipped: Sequence[Candidate]) -> Row:
     )
 
 
-def gate_record(plan: Plan, runs: Sequence[Run], candidates: Sequence[Candidate]) -> dict[str, Any]:
+def gate_record(
+    plan: Plan, runs: Sequence[Run], candidates: Sequence[Candidate], int8: Int8
+) -> dict[str, Any]:
     """Returns what the manifest and ``--json`` say about the gate."""
     return {
         "n_windows": sum(len(run) for run in runs),
         "n_labelled": sum(len(run) for run in runs if run.labels is not None),
         "labels": plan.labels_words,
+        "int8": asdict(int8),
         "candidates": [
             {
                 "backend": c.backend.name,
                 "precision": c.precision,
+                "batch": c.batch,
                 "bounds": bounds_of(c.precision, plan.model.components),
                 "score_error": c.verdict.score_error,
                 "correlation": c.verdict.correlation,

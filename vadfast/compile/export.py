@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from vadfast.compile.blame import at, find_bound_size, find_place, first_cause, own_files
 from vadfast.errors import BuildError, first_line
 from vadfast.runtime.manifest import InputSpec
 
@@ -68,9 +69,12 @@ def write_onnx(
             _forget_origin(target)
     # OnnxExporterError is a RuntimeError.
     except (RuntimeError, ValueError, NotImplementedError) as error:
+        place = find_place(error, own_files(graph))
         raise BuildError(
-            f"export: the model must be expressible as ONNX, got: {first_line(error)}; --debug shows where"
+            f"export: the model must be expressible as ONNX, got: {first_line(first_cause(error))}{at(place)}; "
+            f"{'change that line (no branch on values, and an operator that ONNX has)' if place else '--debug shows where'}"
         ) from error
+    _check_batch(graph, example, target)
     _check_file(target)
 
 
@@ -90,6 +94,27 @@ def _check_scorer(scorer: nn.Module, frames: torch.Tensor) -> tuple[int, int]:
     return heatmap.shape[1], heatmap.shape[2]
 
 
+def _check_batch(graph: nn.Module, example: torch.Tensor, target: Path) -> None:
+    """The exporter, where it cannot leave the batch open, fixes it to the example's without a word."""
+    import onnx
+
+    model = onnx.load(target)
+    if model.graph.input[0].type.tensor_type.shape.dim[0].dim_param:
+        return
+    place = None
+    try:
+        with torch.no_grad(), warnings.catch_warnings(), _quiet():
+            warnings.simplefilter("ignore")
+            batch = ({0: torch.export.Dim("batch")},)
+            torch.export.export(graph, (example,), dynamic_shapes=batch, strict=False)
+    except RuntimeError as error:  # torch.export's own say where the size was fixed
+        place = find_bound_size(error, own_files(graph))
+    raise BuildError(
+        f"export: the model must take any number of windows, works only for {len(example)}{at(place)}; make no Python loop or constant of the "
+        "batch size"
+    )
+
+
 def _check_file(target: Path) -> None:
     import onnx
 
@@ -103,15 +128,15 @@ def _check_file(target: Path) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporter prints its own progress on stdout, which belongs to our results: not in here."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    """The exporter prints its progress on stdout, which belongs to our results, and whole graphs on stderr where it fails: not in here."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    nowhere = io.StringIO()
     try:
-        with contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
             yield
     finally:
-        logger.setLevel(level)
+        logging.disable(disabled)
 
 
 def _forget_origin(target: Path) -> None:

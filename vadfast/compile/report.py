@@ -54,8 +54,9 @@ class Report:
 
 def print_report(report: Report, console: Console) -> None:
     """Prints the race, the gate and the calibration."""
-    console.print(race_table(report.race, report.eager_ms, load=(report.load, report.load_after)))
+    console.print(race_table(report.race, load=(report.load, report.load_after)))
     console.print(gate_words(report.gate), soft_wrap=True)
+    console.print(int8_words(report.gate["int8"]), soft_wrap=True, markup=False)
     alert, quantiles = report.alert, report.calibration["score_quantiles"]
     console.print(
         f"calibration: {report.calibration['n_frames']} frames of {report.calibration['source']}; causal score "
@@ -68,10 +69,38 @@ def print_report(report: Report, console: Console) -> None:
         f"cleared after {alert['clear_count']} below {alert['clear_threshold']:.2f}",
         soft_wrap=True,
     )
+    console.print(false_alarm_words(report.calibration), soft_wrap=True, markup=False)
 
 
-def race_table(rows: Sequence[Row], eager_ms: float, *, load: tuple[float, float]) -> Group:
-    """Returns the race, fastest first, and below it the reason of each row; fits 80 columns."""
+def false_alarm_words(calibration: dict[str, Any]) -> str:
+    """Returns how many false alarms a day the rule is expected to raise, and how far that is extrapolated."""
+    alarms, tail = calibration["false_alarms"], calibration["tail"]
+    if tail is None:
+        return "false alarms: unknown, normal video has too few peaks; give longer normal video by --calibrate DIR"
+    if alarms is None:
+        return "false alarms: unknown, the video has no frame rate; give it by --fps"
+    return (
+        f"false alarms: {_rate(alarms['per_day'])} a day per camera at {alarms['fps']:g} frames/s, 95 % {_rate(alarms['lo'])} to "
+        f"{_rate(alarms['hi'])}; from {tail['n_peaks']} peaks in {_duration(alarms['hours_seen'])} of normal video"
+    )
+
+
+def _rate(value: float) -> str:
+    return f"{value:.0f}" if value >= 10 else f"{value:.2g}"
+
+
+def _duration(hours: float) -> str:
+    return f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.2g} minutes"
+
+
+def race_table(rows: Sequence[Row], *, load: tuple[float, float]) -> Group:
+    """Returns the race of each batch, fastest first, and below it the reason of each row; fits 80 columns."""
+    batches = sorted({row.batch for row in rows})
+    return Group(*(_one_race([r for r in rows if r.batch == batch], load) for batch in batches))
+
+
+def _one_race(rows: Sequence[Row], load: tuple[float, float]) -> Group:
+    eager_ms = next((r.median_ms for r in rows if r.backend == "eager" and r.median_ms), None)
     table = Table(
         title=f"race at batch {rows[0].batch}; load average {load[0]:.1f} before, {load[1]:.1f} after",
         title_justify="left",
@@ -85,12 +114,11 @@ def race_table(rows: Sequence[Row], eager_ms: float, *, load: tuple[float, float
     shipped = 0
     for row in sorted(rows, key=lambda r: float("inf") if r.median_ms is None else r.median_ms):
         shipped += row.shipped
+        ran = row.median_ms is not None
         table.add_row(
             f"{row.backend} {row.precision}",
-            f"{_ms(row.median_ms)} \\[{_ms(row.lo_ms)}, {_ms(row.hi_ms)}]"
-            if row.median_ms
-            else "-",
-            f"{eager_ms / row.median_ms:.2f}x" if row.median_ms else "-",
+            f"{_ms(row.median_ms)} \\[{_ms(row.lo_ms)}, {_ms(row.hi_ms)}]" if ran else "-",
+            f"{eager_ms / row.median_ms:.2f}x" if row.median_ms and eager_ms else "-",
             "-" if row.max_score_error is None else f"{row.max_score_error:.2g}",
             "-" if row.delta_auc is None else f"{row.delta_auc:+.4f}",
             str(shipped) if row.shipped else "no",
@@ -101,17 +129,28 @@ def race_table(rows: Sequence[Row], eager_ms: float, *, load: tuple[float, float
 
 
 def gate_words(gate: dict[str, Any]) -> str:
-    """Returns on what the candidates were judged, and the bounds of each precision."""
+    """Returns on what the candidates were judged, and the bounds of each precision that was."""
     labels = gate["labels"] or "no labels, so no AUC"
-    bounds = "; ".join(
-        f"{precision}: score error "
-        + ", ".join(f"{value:g} {unit}" for unit, value in b.score_error.items())
-        + f", correlation {b.correlation:g}, AUC {b.auc:g}, heat map {b.heatmap:g}"
-        for precision, b in BOUNDS.items()
-    )
+    judged = {candidate["precision"] for candidate in gate["candidates"]}
+    alike: dict[str, list[str]] = {}
+    for precision, b in BOUNDS.items():
+        if precision in judged:
+            errors = ", ".join(f"{value:g} {unit}" for unit, value in b.score_error.items())
+            words = f"score error {errors}, correlation {b.correlation:g}, AUC {b.auc:g}, heat map {b.heatmap:g}"
+            alike.setdefault(words, []).append(precision)
+    bounds = "; ".join(f"{', '.join(names)}: {words}" for words, names in alike.items())
     return (
         f"gate: {gate['n_windows']} real windows against eager float32 ({labels}); bounds {bounds}"
     )
+
+
+def int8_words(int8: dict[str, Any]) -> str:
+    """Returns how much of the model is in 8 bits, or why nothing is."""
+    if int8["refused"]:
+        return f"int8: none, {int8['refused']}"
+    n, kept = int8["n_layers"], int8["kept"]
+    rest = f"; the gate keeps in float: {', '.join(kept)}" if kept else ""
+    return f"int8: {n - len(kept)} of {n} convolutions{rest}"
 
 
 def _ms(value: float | None) -> str:

@@ -5,7 +5,6 @@ resizes. Half-written ones cannot occur: it is written under a temporary name.
 """
 
 import hashlib
-import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from vadfast.atomic import atomic_file
+from vadfast.caches import cache_folder
 from vadfast.data.datasets import Video
 from vadfast.errors import UsageError
 from vadfast.runtime.manifest import InputSpec
@@ -101,16 +101,6 @@ def check_room(folder: Path, needed: int, what: str) -> None:
             f"{folder}: {what} need {needed >> 20} MB of disk, {free >> 20} MB are free; "
             "set VADFAST_CACHE to a larger disk or lower --image-size"
         )
-
-
-def cache_folder() -> Path:
-    """Where caches lie: ``VADFAST_CACHE``, else the user's."""
-    chosen = os.environ.get("VADFAST_CACHE")
-    return (
-        Path(chosen)
-        if chosen
-        else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "vadfast"
-    )
 
 
 def key_of(videos: Sequence[Video], spec: InputSpec) -> str:

@@ -14,8 +14,9 @@ from threading import Lock
 import numpy as np
 
 from vadfast.atomic import atomic_file
+from vadfast.caches import cache_folder
 from vadfast.data.datasets import Video
-from vadfast.data.store import FrameStore, cache_folder, check_room, key_of
+from vadfast.data.store import FrameStore, check_room, key_of
 from vadfast.runtime.manifest import InputSpec
 from vadfast.teachers.codes import N_PICTURES
 from vadfast.teachers.pictures import Pictures, TeacherCost

@@ -25,19 +25,14 @@ from vadfast_kernels.attention_map.rank_pooling import LEAST_CONTRAST
 from vadfast.config import Config
 from vadfast.models.conv_ae import ConvAE
 from vadfast.models.convlstm_ae import ConvLSTMAE
-from vadfast.models.meaning import Meaning
-from vadfast.models.prediction import cells, decibels, signed_clip
+from vadfast.models.meaning import PSNR, Meaning, usual_meaning
+from vadfast.models.prediction import frame_score, signed_clip
 from vadfast.models.unet import Norm, UNet, xavier_initialise
-from vadfast.runtime.manifest import Chain, Component, ExponentialMean, MinMax, RobustZ
 
 N_FRAMES = 5  # four in, one to predict
 HEATMAP_CELL_PX = 8
 
-COMPONENTS = (Component(name="psnr", unit="dB", high_is="normal"),)
-PAPER_CHAIN = Chain(steps=(MinMax(),), weights={"psnr": 1.0})
-CAUSAL_CHAIN = Chain(
-    steps=(RobustZ(), ExponentialMean(half_life_frames=2.0)), weights={"psnr": 1.0}
-)
+COMPONENTS, PAPER_CHAIN, CAUSAL_CHAIN = usual_meaning(PSNR)
 
 Scope = Literal["none", "clip", "video", "dataset", "mask"]
 Architecture = Literal["unet", "conv-ae", "convlstm-ae"]
@@ -221,11 +216,7 @@ def discriminator_loss(judged_real: Tensor, judged_fake: Tensor) -> Tensor:
 
 
 class Scorer(nn.Module):
-    """The one graph that is evaluated, exported and shipped: uint8 window in, PSNR and error map out.
-
-        psnr[b] = 10 log10(1 / max(mse[b], 1e-10)),  mse = mean over (c, h, w) of ((prediction - target) / 2)^2
-
-    on frames in [-1, 1]: the division by 2 is the map to [0, 1]. One value per frame, never averaged over the batch.
+    """The one graph that is evaluated, exported and shipped: uint8 window in, PSNR and error map of ``prediction.frame_score`` out.
 
     Shapes: frames uint8 [B, 5, H, W, 3] -> components float32 [B, 1] in dB, heatmap float32 [B, H/8, W/8] (mean squared
     error in [0, 1] of each 8x8 cell).
@@ -238,9 +229,8 @@ class Scorer(nn.Module):
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Returns (components, heatmap) of a batch of windows."""
         clip = signed_clip(frames)  # [B, 5, 3, H, W]
-        error = ((predict(self.generator, clip) - clip[:, -1]) / 2).square()  # [B, 3, H, W]
-        mse = error.mean(dim=(1, 2, 3))  # [B]
-        return decibels(mse).unsqueeze(1), cells(error, HEATMAP_CELL_PX)
+        predicted = predict(self.generator, clip)
+        return frame_score(predicted, clip[:, -1], full_range=2, cell_px=HEATMAP_CELL_PX)
 
 
 def predict(generator: nn.Module, clip: Tensor) -> Tensor:

@@ -35,3 +35,17 @@ def decibels(mse: Tensor) -> Tensor:
 def cells(error: Tensor, size_px: int) -> Tensor:
     """Returns the mean of each cell of ``size_px`` pixels a side over all channels, [B, C, H, W] -> [B, H / size, W / size]."""
     return F.avg_pool2d(error.mean(dim=1, keepdim=True), size_px)[:, 0]
+
+
+def frame_score(
+    predicted: Tensor, target: Tensor, *, full_range: float, cell_px: int
+) -> tuple[Tensor, Tensor]:
+    """PSNR and error map of predicted frames: one value per frame, never averaged over the batch.
+
+        psnr[b] = 10 log10(1 / max(mse[b], 1e-10)),  mse = mean over (c, h, w) of ((prediction - target) / full_range)^2
+
+    Shapes: predicted, target [B, 3, H, W], from black to white ``full_range`` (2 in [-1, 1]) -> components [B, 1] in dB, heatmap
+    [B, H / cell, W / cell], the mean squared error in [0, 1] of each cell.
+    """
+    error = ((predicted - target) / full_range).square()
+    return decibels(error.mean(dim=(1, 2, 3))).unsqueeze(1), cells(error, cell_px)

@@ -41,7 +41,7 @@ class TrainedModel:
     paper_chain: Chain
     causal_chain: Chain
     checkpoint_sha256: str
-    data: RunData
+    data: RunData | None  # None: somebody else trained it (vadfast.compile.module)
 
 
 def input_spec(config: RunConfig, fps: float | None) -> InputSpec:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vadfast.errors import BackendError, BundleError, EngineMismatch
+from vadfast.errors import BackendError, BundleError, EngineMismatch, first_line
 from vadfast.runtime.bag_manifest import BagManifest, BagSpec
 from vadfast.runtime.bundle import verify
 from vadfast.runtime.selftest import golden_array
@@ -84,7 +84,18 @@ def open_bag_bundle(path: Path, trust: Trust | None = None) -> BagBundle:
             f"{path}: its golden bags must be [n, {shape[1]}, {manifest.input.n_features}] and [n, {shape[1]}], got "
             f"{list(bags.shape)} and {list(expected.shape)}; compile the run again"
         )
-    error = float(np.abs(engine(bags) - expected).max())
+    # What a library raises of a model that it cannot run shares no base.
+    try:
+        scores = engine(bags)
+    except Exception as fault:
+        raise EngineMismatch(
+            f"{path}: must score its golden bags, raised {type(fault).__name__}: {first_line(fault)}; compile the run again"
+        ) from fault
+    if scores.shape != shape:
+        raise EngineMismatch(
+            f"{path}: must return scores {list(shape)} for its golden bags, got {list(scores.shape)}; compile the run again"
+        )
+    error = float(np.abs(scores - expected).max())
     tolerance = manifest.artefacts[0].tolerance.get(SCORE, 0.0)
     if not error <= tolerance:  # also when the error is not a number
         raise EngineMismatch(
@@ -96,6 +107,6 @@ def open_bag_bundle(path: Path, trust: Trust | None = None) -> BagBundle:
 
 def _load(path: Path) -> Bags:
     array = golden_array(path)
-    if array.dtype != np.float32 or not array.size:
+    if array.dtype != np.float32 or not array.size or not array.ndim:
         raise BundleError(f"{path}: must hold float32 numbers; compile the run again")
     return array

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import stat
-import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
@@ -16,15 +16,18 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from vadfast.errors import BundleError
+from vadfast.errors import BundleError, UsageError, first_line
 from vadfast.runtime.bag_manifest import BagManifest
 from vadfast.runtime.manifest import FORMAT_VERSION, FileRecord, Manifest
 from vadfast.runtime.signature import SIGNATURE, Trust
-from vadfast.runtime.zipped import is_zipped, unpack
+from vadfast.runtime.zipped import is_zipped, read_member, unpack
 
 MANIFEST = "manifest.json"
 MANIFEST_HASH = "manifest.sha256"
 SEALS = {MANIFEST, MANIFEST_HASH, SIGNATURE}  # what no hash of the manifest covers
+
+# Of a few kilobytes; it is read before anybody has vouched for it.
+MAX_MANIFEST_BYTES = 16 << 20
 
 _RESTORE = "copy the bundle again from where it was compiled"
 
@@ -50,7 +53,9 @@ def open_bundle(path: Path, trust: Trust | None = None) -> Bundle:
         BundleError: it is absent, damaged, incomplete, has something added, is signed by nobody that is trusted, or is of a format
             this version does not read.
     """
-    return Bundle(*verify(path, Manifest, trust or Trust()))
+    folder, manifest, unpacked = verify(path, Manifest, trust or Trust())
+    _check_scoring(path, manifest)
+    return Bundle(folder, manifest, unpacked)
 
 
 def takes(path: Path) -> str:
@@ -60,12 +65,11 @@ def takes(path: Path) -> str:
     """
     try:
         if is_zipped(path):
-            with zipfile.ZipFile(path) as stored:
-                values = json.loads(stored.read(MANIFEST))
+            content = read_member(path, MANIFEST, MAX_MANIFEST_BYTES)
         else:
-            values = json.loads((path / MANIFEST).read_bytes())
-        return "bags" if values["takes"] == "bags" else "frames"
-    except (OSError, ValueError, KeyError, TypeError, RecursionError, zipfile.BadZipFile):
+            content = _read_seal(path, MANIFEST)
+        return "bags" if json.loads(content)["takes"] == "bags" else "frames"
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, BundleError):
         return "frames"
 
 
@@ -92,11 +96,11 @@ def verify(
     for name in (MANIFEST, MANIFEST_HASH):
         if name not in on_disk:
             raise BundleError(f"{path}: is not a bundle: {name} is missing; {_RESTORE}")
-    content = (path / MANIFEST).read_bytes()
-    signature = (path / SIGNATURE).read_bytes() if SIGNATURE in on_disk else None
+    content = _read_seal(path, MANIFEST)
+    signature = _read_seal(path, SIGNATURE) if SIGNATURE in on_disk else None
     trust.check(path, content, signature)
     digest = hashlib.sha256(content).hexdigest()
-    if (path / MANIFEST_HASH).read_bytes() != f"{digest}  {MANIFEST}\n".encode():
+    if _read_seal(path, MANIFEST_HASH) != f"{digest}  {MANIFEST}\n".encode():
         raise BundleError(
             f"{path}: {MANIFEST} and {MANIFEST_HASH} do not belong together: one was changed; "
             f"{_RESTORE}"
@@ -105,6 +109,17 @@ def verify(
     _check_names(path, manifest)
     _check_files(path, manifest.files, on_disk - SEALS)
     return path, manifest, None
+
+
+def _read_seal(path: Path, name: str) -> bytes:
+    """Reads one of the files that nothing has vouched for yet."""
+    with (path / name).open("rb") as file:
+        content = file.read(MAX_MANIFEST_BYTES + 1)
+    if len(content) > MAX_MANIFEST_BYTES:
+        raise BundleError(
+            f"{path}: {name} must have {MAX_MANIFEST_BYTES >> 20} MB at most, has more; {_RESTORE}"
+        )
+    return content
 
 
 def _verify_zipped(
@@ -184,6 +199,31 @@ def _check_minimum_runtime(path: Path, manifest: Manifest | BagManifest) -> None
             f"{path}: needs vadfast {manifest.minimum_runtime} or later, this is {__version__}: "
             "upgrade vadfast"
         )
+
+
+def _check_scoring(path: Path, manifest: Manifest) -> None:
+    """Makes what scores the first frame, so that numbers which the core refuses are found before it comes."""
+    from vadfast.runtime.alert import Alert
+    from vadfast.runtime.score import ChainState, run_chain
+
+    spec, calibration = manifest.components, manifest.calibration
+    if len({component.name for component in spec}) < len(spec):
+        raise BundleError(f"{path}: {MANIFEST}: components must have a name each; {_RESTORE}")
+    checks: dict[str, Callable[[], object]] = {
+        "causal_chain": lambda: ChainState(manifest.causal_chain, spec, calibration),
+        "paper_chain": lambda: run_chain(
+            manifest.paper_chain, spec, [[0.0] * len(spec)], calibration
+        ),
+        "alert": lambda: Alert(manifest.alert),
+    }
+    for key, make in checks.items():
+        try:
+            make()
+        # TypeError: a number that is none in C.
+        except (UsageError, ValueError, TypeError) as error:
+            raise BundleError(
+                f"{path}: {MANIFEST}: {key} cannot be run ({first_line(error)}); {_RESTORE}"
+            ) from error
 
 
 def _release(version: str) -> tuple[int, ...]:

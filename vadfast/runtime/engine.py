@@ -7,12 +7,13 @@ runs.
 
 import importlib
 import logging
+import math
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -25,12 +26,16 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# Of uint8 frames: 8 windows of 5 frames in 4K.
+MAX_CALL_BYTES = 1 << 30
+
 # Backend name -> "module:class". Strings, because the last two need torch and are imported only
 # when one of them is chosen.
 ENGINES = {
     "mnn": "vadfast.runtime.engines.mnn:MNNEngine",
     "openvino": "vadfast.runtime.engines.openvino:OpenVINOEngine",
     "onnxruntime": "vadfast.runtime.engines.onnxruntime:ONNXRuntimeEngine",
+    "tensorrt": "vadfast.runtime.engines.tensorrt:TensorRTEngine",
     "inductor": "vadfast.compile.backends.inductor:InductorEngine",
     "eager": "vadfast.compile.backends.eager:EagerEngine",
 }
@@ -71,10 +76,17 @@ class Engine(Protocol):
         ...
 
 
-def open_engine(bundle: "Bundle", *, backend: str = "auto", threads: int | None = None) -> Engine:
+def open_engine(
+    bundle: "Bundle",
+    *,
+    backend: str = "auto",
+    batch: int | None = None,
+    threads: int | None = None,
+) -> Engine:
     """Loads the first artefact of ``bundle`` that runs here, checked on the golden windows.
 
-    ``auto`` tries all artefacts in the order of the manifest; a named backend only its own.
+    ``auto`` tries all artefacts of one batch in the order of the manifest; a named backend only its own. ``batch`` None: the
+    smallest, which is one camera's.
 
     Raises:
         BackendError: nothing that was asked for can run here; the message has the reason of each.
@@ -92,10 +104,16 @@ def open_engine(bundle: "Bundle", *, backend: str = "auto", threads: int | None 
             f"{backend!r}; "
             "compile again with --ship to add it"
         )
+    ladder = sorted({a.batch for a in candidates})
+    wanted = ladder[0] if batch is None else batch
+    if wanted not in ladder:
+        raise BackendError(
+            f"batch: must be one that {bundle.path.name} ships ({', '.join(map(str, ladder))}), got {wanted}; compile again with --batch"
+        )
     refused: list[str] = []
-    for artefact in candidates:
+    for artefact in (a for a in candidates if a.batch == wanted):
         try:
-            engine = _load(bundle, artefact, threads)
+            engine = load_artefact(bundle, artefact, threads)
         except EngineMismatch:
             raise
         except BackendError as error:
@@ -116,9 +134,25 @@ def open_engine(bundle: "Bundle", *, backend: str = "auto", threads: int | None 
     )
 
 
+def shape_of_call(model: Path, batch: int, window: Sequence[Any]) -> tuple[int, ...]:
+    """Returns the shape of the ``frames`` of one call, ``batch`` of the ``window`` [T, H, W, 3] that ``model`` declares.
+
+    Raises:
+        BackendError: a size is open, or frames of that shape would be no window of a camera but a way to take the memory.
+    """
+    shape = (batch, *window)
+    fixed = all(isinstance(size, int) and size > 0 for size in shape)
+    if not fixed or len(shape) != 5 or math.prod(shape) > MAX_CALL_BYTES:
+        raise BackendError(
+            f"{model}: frames must be [T, H, W, 3] of fixed sizes, {MAX_CALL_BYTES >> 20} MB a call at most, got {list(window)} and batch {batch}; "
+            "compile the run again"
+        )
+    return shape
+
+
 @cache
 def cpu_features() -> frozenset[str]:
-    """Returns the instruction sets that Linux reports, ``bf16`` for either form of it."""
+    """Returns the instruction sets that Linux reports, ``bf16`` and ``int8`` for any form of them."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -130,10 +164,14 @@ def cpu_features() -> frozenset[str]:
             break
     if flags & {"avx512_bf16", "amx_bf16"}:
         flags.add("bf16")
+    # Products of four 8-bit pairs at once. Without them x86 adds pairs in 16 bits, which overflow.
+    if flags & {"avx512_vnni", "avx_vnni", "amx_int8", "asimddp"}:
+        flags.add("int8")
     return frozenset(flags)
 
 
-def _load(bundle: "Bundle", artefact: "Artefact", threads: int | None) -> Engine:
+def load_artefact(bundle: "Bundle", artefact: "Artefact", threads: int | None = None) -> Engine:
+    """Loads one ``artefact`` of ``bundle``, untested. Raises BackendError with the reason why it cannot run here."""
     missing = [need for need in artefact.needs if need not in cpu_features()]
     if missing:
         raise BackendError(

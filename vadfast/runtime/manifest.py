@@ -10,6 +10,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
@@ -142,6 +143,26 @@ class ComponentStatistics(Record):
     scale: PositiveFloat  # 1.4826 * median absolute deviation: one standard deviation if it were Gaussian
 
 
+class Tail(Record):
+    """How the peaks of an alert's statistic on normal video go on beyond ``level`` (vadfast/compile/false_alarms.py has the equation)."""
+
+    level: float
+    scale: PositiveFloat
+    shape: float
+    n_peaks: PositiveInt
+    peaks_per_frame: PositiveFloat
+
+
+class FalseAlarms(Record):
+    """What the alert rule would raise on video like that of the calibration, by its tail."""
+
+    per_day: NonNegativeFloat
+    lo: NonNegativeFloat  # 95 % interval
+    hi: NonNegativeFloat
+    fps: PositiveFloat  # the frame rate that makes days of frames
+    hours_seen: PositiveFloat  # of normal video: all beyond them is extrapolated
+
+
 class Calibration(Record):
     """Measured at compile time on normal video that was held out of training."""
 
@@ -149,6 +170,8 @@ class Calibration(Record):
     n_frames: PositiveInt
     components: dict[str, ComponentStatistics]
     score_quantiles: dict[str, float]  # of the causal score on that video; keys "0.5" ... "0.999"
+    tail: Tail | None = None  # None: too few peaks
+    false_alarms: FalseAlarms | None = None  # None: no tail, or no frame rate
 
 
 class AlertRule(Record):
@@ -174,12 +197,16 @@ class AlertRule(Record):
         return self
 
 
+# Windows of one call: what a wrong number would have padded is memory.
+MAX_BATCH = 1024
+
+
 class Artefact(Record):
     """One way to run the model: a backend, its precision and batch, and the file it loads."""
 
-    backend: str  # "mnn", "openvino", "onnxruntime", or, only when asked for, "inductor", "eager"
-    precision: Literal["fp32", "bf16", "fp16", "int8"]
-    batch: PositiveInt
+    backend: str  # "mnn", "openvino", "onnxruntime", "tensorrt", or, only when asked for, "inductor", "eager"
+    precision: Literal["fp32", "bf16", "fp16", "int8", "int8-bf16"]
+    batch: Annotated[int, Field(gt=0, le=MAX_BATCH)]
     path: str  # relative to the bundle; OpenVINO and ONNX Runtime share model.onnx
     versions: dict[str, str]  # of the libraries it was built and measured with
     needs: tuple[str, ...] = ()  # what this CPU must have, e.g. ("bf16",)

@@ -6,6 +6,8 @@ The archive says nothing that is believed: names are checked before anything is 
 
 import errno
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from vadfast.atomic import atomic_file
@@ -15,6 +17,8 @@ SUFFIX = ".vad.zip"
 # The same for every archive, so that equal bundles are equal files.
 _TIME = (1980, 1, 1, 0, 0, 0)
 _CHUNK = 1 << 20
+# A bundle has about ten; empty files cost an archive nothing and a disk its inodes.
+_MAX_FILES = 1000
 
 
 def is_zipped(path: Path) -> bool:
@@ -41,15 +45,13 @@ def unpack(archive: Path, folder: Path) -> None:
         BundleError: it is no zip file, holds a name that leaves the folder, or anything compressed.
     """
     try:
-        with zipfile.ZipFile(archive) as stored:
+        with _opened(archive) as stored:
             for record in _checked(archive, stored):
                 target = folder / record.filename
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with stored.open(record) as source, target.open("xb") as out:
                     while chunk := source.read(_CHUNK):
                         out.write(chunk)
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError) as error:
-        raise _refusal(archive, f"is not a whole zip file ({error})") from error
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES):
             raise
@@ -59,9 +61,34 @@ def unpack(archive: Path, folder: Path) -> None:
         ) from error
 
 
+def read_member(archive: Path, name: str, max_bytes: int) -> bytes:
+    """Returns the file ``name`` of ``archive``.
+
+    Raises:
+        BundleError: as ``unpack``, or there is no such file, or it has more than ``max_bytes``.
+    """
+    with _opened(archive) as stored:
+        records = {record.filename: record for record in _checked(archive, stored)}
+        if name not in records or records[name].file_size > max_bytes:
+            raise _refusal(archive, f"must hold {name}, {max_bytes >> 20} MB at most, does not")
+        return stored.read(records[name])
+
+
+@contextmanager
+def _opened(archive: Path) -> Iterator[zipfile.ZipFile]:
+    try:
+        with zipfile.ZipFile(archive) as stored:
+            yield stored
+    # RuntimeError: of what a header says is encrypted, though the directory does not.
+    except (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError, RuntimeError) as error:
+        raise _refusal(archive, f"is not a whole zip file ({error})") from error
+
+
 def _checked(archive: Path, stored: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     # zip -r writes an entry for each folder; the files make the folders anyway.
-    records = [record for record in stored.infolist() if not record.is_dir()]
+    records = [record for record in stored.infolist() if not record.filename.endswith("/")]
+    if len(records) > _MAX_FILES:
+        raise _refusal(archive, f"holds {len(records)} files, a bundle has {_MAX_FILES} at most")
     if len({record.filename for record in records}) < len(records):
         raise _refusal(archive, "holds a name twice")
     if sum(record.file_size for record in records) > archive.stat().st_size:

@@ -4,11 +4,12 @@ A backend makes the very engine that ``vadfast.score`` will load from the bundle
 that could not be shipped.
 """
 
+import importlib
 import importlib.util
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 from vadfast.runtime.engine import Engine, cpu_features
 
@@ -17,8 +18,20 @@ if TYPE_CHECKING:
 
     from vadfast.runtime.manifest import InputSpec
 
-Precision = Literal["fp32", "bf16"]
-PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")
+# "int8-bf16": the layers that the gate keeps out of 8 bits are in bf16, not in fp32.
+Precision = Literal["fp32", "bf16", "fp16", "int8", "int8-bf16"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+# What a precision asks of a CPU, by the names of ``cpu_features``, and in words.
+NEEDS: dict[Precision, tuple[str, ...]] = {
+    "bf16": ("bf16",),
+    "int8": ("int8",),
+    "int8-bf16": ("int8", "bf16"),
+}
+_NEEDED = {
+    "bf16": "bf16 instructions",
+    "int8": "8-bit dot products (VNNI, AMX, or those of ARMv8.2)",
+}
+INT8_MODEL = "artefacts/int8/model.onnx"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +40,7 @@ class Workshop:
 
     scorer: "nn.Module"
     spec: "InputSpec"
-    run: Path  # the run directory that the scorer came from
+    run: Path | None  # the run directory that the scorer came from; None: somebody else's network
     folder: Path  # holds model.onnx
     threads: int | None = None
 
@@ -37,8 +50,15 @@ class Backend(Protocol):
 
     name: str
     precisions: tuple[Precision, ...]
-    path: str  # of the file it loads, relative to the bundle
-    packages: tuple[str, ...]  # whose versions the manifest records
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """Returns what it imports, whose versions the manifest records."""
+        ...
+
+    def path(self, precision: Precision) -> str:
+        """Returns which file it loads, relative to the bundle."""
+        ...
 
     def can_run(self, precision: Precision) -> str | None:
         """Returns None, or in a few words why this machine cannot."""
@@ -56,6 +76,7 @@ def all_backends() -> tuple[Backend, ...]:
     from vadfast.compile.backends.mnn import MNNBackend
     from vadfast.compile.backends.onnxruntime import ONNXRuntimeBackend
     from vadfast.compile.backends.openvino import OpenVINOBackend
+    from vadfast.compile.backends.tensorrt import TensorRTBackend
 
     return (
         EagerBackend(),
@@ -63,6 +84,17 @@ def all_backends() -> tuple[Backend, ...]:
         MNNBackend(),
         ONNXRuntimeBackend(),
         OpenVINOBackend(),
+        TensorRTBackend(),
+    )
+
+
+def backends_of(target: str) -> tuple[Backend, ...]:
+    """Returns those of ``--target``: auto is all, cpu all but TensorRT, tensorrt itself, and eager in each."""
+    backends = all_backends()
+    if target == "auto":
+        return backends
+    return tuple(
+        b for b in backends if b.name == "eager" or (b.name == "tensorrt") == (target == "tensorrt")
     )
 
 
@@ -71,11 +103,28 @@ def refusal(backend: Backend, precision: Precision) -> str | None:
     for package in backend.packages:
         if importlib.util.find_spec(package) is None:
             return f"{package} is not installed"
-    if precision == "bf16" and "bf16" not in cpu_features():
-        return "cannot run here: this CPU has no bf16 instructions"
+    missing = [need for need in NEEDS.get(precision, ()) if need not in cpu_features()]
+    if missing:
+        return (
+            f"cannot run here: this CPU has no {' and no '.join(map(_NEEDED.__getitem__, missing))}"
+        )
     return backend.can_run(precision)
+
+
+def asked_for(word: str) -> tuple[Precision, ...]:
+    """Returns the precisions of ``--precision``: auto is all, and int8 whatever the layers are in that stay out of it."""
+    if word == "auto":
+        return PRECISIONS
+    return tuple(p for p in PRECISIONS if p == word or p == f"{word}-bf16")
 
 
 def versions(backend: Backend) -> dict[str, str]:
     """Returns the installed version of each package that ``backend`` runs on."""
-    return {package: version(package) for package in backend.packages}
+    return {package: _version(package) for package in backend.packages}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # its distribution has another name: cupy is cupy-cuda13x's
+        return str(importlib.import_module(package).__version__)

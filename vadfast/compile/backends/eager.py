@@ -17,29 +17,34 @@ class EagerBackend:
 
     name = "eager"
     precisions: tuple[Precision, ...] = ("fp32",)
-    path = "artefacts/eager/model.safetensors"
     packages: tuple[str, ...] = ("torch",)
+
+    def path(self, precision: Precision) -> str:
+        """Its weights; the configuration is beside them."""
+        return "artefacts/eager/model.safetensors"
 
     def can_run(self, precision: Precision) -> str | None:
         """Runs wherever this command does."""
         return None
 
     def build(self, workshop: Workshop, precision: Precision, batch: int) -> Engine:
-        """Copies weights and configuration of the run, enough to make the model again."""
-        folder = (workshop.folder / self.path).parent
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(workshop.run / MODEL_FILE, folder / MODEL_FILE)
-        config = RunConfig.load(workshop.run / CONFIG_FILE)
-        # Where data and weights lay in training is nobody's business on a camera box.
-        began_with = [
-            n for n in ("appearance_weights", "motion_weights") if hasattr(config.options, n)
-        ]
-        options = config.options.model_copy(update=dict.fromkeys(began_with))
-        anonymous = {
-            "data": Path(config.data).name,
-            "mask_folder": None,
-            "start_from": None,
-            "options": options,
-        }
-        config.model_copy(update=anonymous).save(folder / CONFIG_FILE)
+        """Copies weights and configuration of the run, enough to make the model again; a network without one runs, and never ships."""
+        if workshop.run is not None:
+            _copy(workshop.run, (workshop.folder / self.path(precision)).parent)
         return EagerEngine(workshop.scorer, workshop.spec, batch=batch, threads=workshop.threads)
+
+
+def _copy(run: Path, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(run / MODEL_FILE, folder / MODEL_FILE)
+    config = RunConfig.load(run / CONFIG_FILE)
+    # Where data and weights lay in training is nobody's business on a camera box.
+    began_with = [n for n in ("appearance_weights", "motion_weights") if hasattr(config.options, n)]
+    options = config.options.model_copy(update=dict.fromkeys(began_with))
+    anonymous = {
+        "data": Path(config.data).name,
+        "mask_folder": None,
+        "start_from": None,
+        "options": options,
+    }
+    config.model_copy(update=anonymous).save(folder / CONFIG_FILE)

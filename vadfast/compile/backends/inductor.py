@@ -23,8 +23,11 @@ class InductorBackend:
 
     name = "inductor"
     precisions: tuple[Precision, ...] = ("fp32",)
-    path = "artefacts/inductor/model.pt2"
     packages: tuple[str, ...] = ("torch",)
+
+    def path(self, precision: Precision) -> str:
+        """The package."""
+        return "artefacts/inductor/model.pt2"
 
     def can_run(self, precision: Precision) -> str | None:
         """Needs a C++ compiler, at compile time only."""
@@ -38,7 +41,7 @@ class InductorBackend:
         import torch
         from torch._inductor import aoti_compile_and_package
 
-        spec, target = workshop.spec, workshop.folder / self.path
+        spec, target = workshop.spec, workshop.folder / self.path(precision)
         target.parent.mkdir(parents=True, exist_ok=True)
         window = (spec.n_pictures, spec.height, spec.width, 3)
         frames = torch.zeros((batch, *window), dtype=torch.uint8)

@@ -18,8 +18,11 @@ class MNNBackend:
 
     name = "mnn"
     precisions: tuple[Precision, ...] = ("fp32",)
-    path = "artefacts/mnn/model.mnn"
     packages: tuple[str, ...] = ("MNN",)
+
+    def path(self, precision: Precision) -> str:
+        """The converter's result."""
+        return "artefacts/mnn/model.mnn"
 
     def can_run(self, precision: Precision) -> str | None:
         """Runs on every CPU that its wheel installs on."""
@@ -29,7 +32,7 @@ class MNNBackend:
         """Converts the exported model and opens it."""
         from vadfast.runtime.engines.mnn import MNNEngine
 
-        target = workshop.folder / self.path
+        target = workshop.folder / self.path(precision)
         target.parent.mkdir(parents=True, exist_ok=True)
         convert(workshop.folder / "model.onnx", target)
         return MNNEngine.load(target, precision=precision, batch=batch, threads=workshop.threads)

@@ -1,6 +1,6 @@
 """OpenVINO on the CPU: compiles model.onnx in memory, in float32 or, where the CPU can, bfloat16."""
 
-from vadfast.compile.backends import Precision, Workshop
+from vadfast.compile.backends import INT8_MODEL, Precision, Workshop
 from vadfast.runtime.engine import Engine
 
 
@@ -8,9 +8,12 @@ class OpenVINOBackend:
     """One latency-bound request with a static batch."""
 
     name = "openvino"
-    precisions: tuple[Precision, ...] = ("fp32", "bf16")
-    path = "model.onnx"
+    precisions: tuple[Precision, ...] = ("fp32", "bf16", "int8", "int8-bf16")
     packages: tuple[str, ...] = ("openvino",)
+
+    def path(self, precision: Precision) -> str:
+        """The exported model, or its form in 8 bits."""
+        return INT8_MODEL if precision.startswith("int8") else "model.onnx"
 
     def can_run(self, precision: Precision) -> str | None:
         """Asks OpenVINO itself, which may know less than the CPU does."""
@@ -18,7 +21,7 @@ class OpenVINOBackend:
 
         from vadfast.runtime.engines.openvino import can_bf16
 
-        if precision == "bf16" and not can_bf16(openvino.Core()):
+        if precision.endswith("bf16") and not can_bf16(openvino.Core()):
             return "cannot run here: OpenVINO reports no bf16 on this CPU"
         return None
 
@@ -27,5 +30,8 @@ class OpenVINOBackend:
         from vadfast.runtime.engines.openvino import OpenVINOEngine
 
         return OpenVINOEngine.load(
-            workshop.folder / self.path, precision=precision, batch=batch, threads=workshop.threads
+            workshop.folder / self.path(precision),
+            precision=precision,
+            batch=batch,
+            threads=workshop.threads,
         )

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vadfast.errors import BackendError
-from vadfast.runtime.engine import Outputs
+from vadfast.runtime.engine import Outputs, shape_of_call
 
 _OUTPUTS = ("components", "heatmap")
 
@@ -60,10 +60,13 @@ class MNNEngine:
             interpreter = MNN.Interpreter(str(model_path))
             session = interpreter.createSession(options)
             frames = interpreter.getSessionInput(session, "frames")
-            shape = (batch, *(int(size) for size in frames.getShape()[1:]))
+            window = [int(size) for size in frames.getShape()[1:]]
+            shape = shape_of_call(model_path, batch, window)
             interpreter.resizeTensor(frames, shape)
             interpreter.resizeSession(session)
             found = {n: interpreter.getSessionOutput(session, n).getShape() for n in _OUTPUTS}
+        except BackendError:
+            raise
         except Exception as error:
             raise BackendError(f"mnn cannot read {model_path}: {error}") from error
         # An operator that it misreads leaves the shapes behind it undone, and says nothing.

@@ -1,4 +1,4 @@
-"""ONNX Runtime on the CPU, float32: the engine that runs wherever its wheel installs."""
+"""ONNX Runtime on the CPU, in float32 or the 8 bits of a quantised model: the engine that runs wherever its wheel installs."""
 
 from pathlib import Path
 from typing import Any, Self
@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vadfast.errors import BackendError
-from vadfast.runtime.engine import Outputs
+from vadfast.runtime.engine import Outputs, shape_of_call
 
 _OUTPUTS = ["components", "heatmap"]
 
@@ -16,10 +16,10 @@ class ONNXRuntimeEngine:
     """One inference session, called with a fixed batch."""
 
     backend = "onnxruntime"
-    precision = "fp32"
 
-    def __init__(self, session: Any, shape: tuple[int, ...]) -> None:
+    def __init__(self, session: Any, shape: tuple[int, ...], precision: str) -> None:
         """Use ``load``."""
+        self.precision = precision
         self._session = session
         self._shape = shape
         self.batch = shape[0]
@@ -31,8 +31,8 @@ class ONNXRuntimeEngine:
         """Prepares ``model_path`` for this CPU.
 
         Raises:
-            BackendError: ONNX Runtime is absent, ``precision`` is not fp32, or the model cannot be
-                read.
+            BackendError: ONNX Runtime is absent, ``precision`` is neither fp32 nor int8, or the model
+                cannot be read.
         """
         try:
             import onnxruntime
@@ -40,9 +40,9 @@ class ONNXRuntimeEngine:
             raise BackendError(
                 f"onnxruntime cannot be imported ({error}); pip install onnxruntime"
             ) from error
-        if precision != "fp32":
+        if precision not in ("fp32", "int8"):
             raise BackendError(
-                f"precision must be fp32 on the CPU of ONNX Runtime, got {precision!r}"
+                f"precision must be fp32 or int8 on the CPU of ONNX Runtime, got {precision!r}"
             )
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # errors only: they arrive as exceptions, stderr stays ours
@@ -58,7 +58,7 @@ class ONNXRuntimeEngine:
         inputs = {value.name: value.shape for value in session.get_inputs()}
         if list(inputs) != ["frames"]:
             raise BackendError(f"{model_path}: its input must be frames, got {', '.join(inputs)}")
-        return cls(session, (batch, *(int(size) for size in inputs["frames"][1:])))
+        return cls(session, shape_of_call(model_path, batch, inputs["frames"][1:]), precision)
 
     def __call__(self, frames: npt.NDArray[np.uint8]) -> Outputs:
         """Scores ``frames`` uint8 [batch, T, H, W, 3]."""

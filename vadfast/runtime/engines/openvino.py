@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from vadfast.errors import BackendError
-from vadfast.runtime.engine import Outputs
+from vadfast.runtime.engine import Outputs, shape_of_call
 from vadfast.runtime.engines.signal_stack import signal_stack_kept
 
-_HINTS = {"fp32": "f32", "bf16": "bf16"}
+# Of what the model does not say in 8 bits itself.
+_HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32", "int8-bf16": "bf16"}
 
 
 class OpenVINOEngine:
@@ -73,9 +74,9 @@ def _compiled(
     """Returns a request, and the model's window [T, H, W, 3]."""
     if precision not in _HINTS:
         raise BackendError(f"precision must be one of {', '.join(_HINTS)}, got {precision!r}")
-    if precision == "bf16" and not can_bf16(core):
+    if _HINTS[precision] == "bf16" and not can_bf16(core):
         raise BackendError(
-            "bf16 needs a CPU with avx512_bf16 or amx_bf16, this one has neither; use fp32"
+            f"{precision} needs a CPU with avx512_bf16 or amx_bf16, this one has neither; use fp32"
         )
     properties: dict[str, Any] = {
         "INFERENCE_PRECISION_HINT": _HINTS[precision],
@@ -88,7 +89,7 @@ def _compiled(
         model = core.read_model(model_path)
         frames = model.input("frames")
         window = [int(size.get_length()) for size in list(frames.partial_shape)[1:]]
-        model.reshape({"frames": [batch, *window]})
+        model.reshape({"frames": list(shape_of_call(model_path, batch, window))})
         request = core.compile_model(model, "CPU", properties).create_infer_request()
     except RuntimeError as error:
         raise BackendError(f"openvino cannot compile {model_path}: {_first_line(error)}") from error

@@ -1,0 +1,22 @@
+"""The clips that stand for a camera: of its size, its bit rate, and gone afterwards."""
+
+import pytest
+
+from vadfast.doctor import films
+from vadfast.doctor.films import film_cost, made_films
+from vadfast.runtime.manifest import InputSpec
+from vadfast.runtime.source import VideoSource
+
+
+def test_the_clips_are_as_large_as_cameras_make_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(films, "CAMERAS", ((640, 360, 0.8),))
+    with made_films() as made:
+        (clip,) = made
+        source = VideoSource(clip)
+        assert (source.n_frames, source.fps) == (films.N_MADE, films.FPS)
+        assert next(iter(source)).image.shape == (360, 640, 3)
+        asked = 0.8e6 / 8 * films.N_MADE / films.FPS
+        assert 0.4 * asked < clip.stat().st_size < 1.5 * asked
+        cost = film_cost(clip, InputSpec(n_frames=2, height=16, width=24), made=True)
+    assert not clip.exists()
+    assert 0 < cost.prepare_cpu_ms < cost.decode_cpu_ms

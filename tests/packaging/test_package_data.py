@@ -1,0 +1,29 @@
+"""What is no Python file must be named to be installed: a page's template that only the checkout has is found out by a user."""
+
+from pathlib import Path
+
+import pytest
+from setuptools import Distribution
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_every_other_file_of_the_package_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    distribution = Distribution({"packages": ["vadfast.compile", "vadfast"]})
+    distribution.parse_config_files()
+    distribution.include_package_data = False  # what a manifest of sources would add: there is none
+    build = distribution.get_command_obj("build_py")
+    build.ensure_finalized()
+    installed = {
+        (Path(folder) / file).resolve()
+        for package, folder, _, files in build.data_files
+        for file in (package and files) or ()
+    }
+    there = {
+        path
+        for path in (ROOT / "vadfast").rglob("*")
+        if path.is_file() and path.suffix not in (".py", ".pyc")
+    }
+    assert there, "the template of vadfast.compile's report"
+    assert there <= installed

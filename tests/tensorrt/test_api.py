@@ -1,0 +1,145 @@
+"""Every name that the adapter uses exists in TensorRT 10.3 (JetPack 6.2), 10.16, 11.4 and TensorRT-RTX, and takes what it is given.
+
+The names are those of ``api.py``, which the type checker holds the adapter to; here they are read from its source. TensorRT's libraries
+are not on the ordinary package index, its bindings are: a library of nine empty functions is enough to import them.
+"""
+
+import ast
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vadfast.runtime import tensorrt
+
+HERE = Path(__file__).parent
+ADAPTER = Path(tensorrt.__file__).parent
+SOURCES = [ADAPTER.parent / "engines" / "tensorrt.py", *sorted(ADAPTER.glob("*.py"))]
+RTX = "tensorrt_rtx_bindings"
+BINDINGS = {
+    "tensorrt-cu12-bindings==10.3.0": 10,
+    "tensorrt-cu13-bindings==10.16.1.11": 10,
+    "tensorrt-cu13-bindings==11.4.0.106": 11,
+}
+Members = dict[str, dict[str, str]]  # class ("": the module) -> member -> docstring
+
+
+@pytest.fixture(scope="session", params=[RTX, *BINDINGS])
+def members(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Members:
+    """What one of the bindings has."""
+    if request.param == RTX:
+        pytest.importorskip(RTX, reason="TensorRT-RTX is not installed (extra dev)")
+        return _described(RTX)
+    if sys.platform != "linux" or shutil.which("cc") is None:
+        pytest.skip("the empty library is compiled with cc, for Linux")
+    folder = tmp_path_factory.mktemp("bindings")
+    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--only-binary", ":all:"]
+    done = subprocess.run(
+        [*pip, "--target", str(folder), request.param], capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        pytest.skip(f"{request.param} cannot be had here: {done.stderr.strip().splitlines()[-1]}")
+    libraries = []
+    for name in ("nvinfer", "nvinfer_plugin", "nvonnxparser"):
+        soname = f"lib{name}.so.{BINDINGS[request.param]}"
+        libraries.append(str(folder / soname))
+        flags = ["-shared", "-fPIC", "-Wall", "-Werror", f"-Wl,-soname,{soname}"]
+        subprocess.run(["cc", *flags, str(HERE / "shim.c"), "-o", libraries[-1]], check=True)
+    return _described("tensorrt_bindings", str(folder), *libraries)
+
+
+def _described(*arguments: str) -> Members:
+    done = subprocess.run(
+        [sys.executable, str(HERE / "describe.py"), *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found: Members = json.loads(done.stdout)
+    return found
+
+
+def _used() -> dict[str, dict[str, int | None]]:
+    """Class ("": the module) -> member -> how many arguments it is given; None: it is no method."""
+    used: dict[str, dict[str, int | None]] = {}
+    for node in ast.parse((ADAPTER / "api.py").read_text()).body:
+        if isinstance(node, ast.ClassDef):
+            name = re.match(r"``(\w+)``", ast.get_docstring(node) or "")
+            mine = used.setdefault(name[1] if name else "", {})
+            for member in node.body:
+                if isinstance(member, ast.AnnAssign) and isinstance(member.target, ast.Name):
+                    mine[member.target.id] = None
+                elif isinstance(member, ast.FunctionDef) and member.name != "__buffer__":
+                    mine[member.name] = len([*member.args.posonlyargs, *member.args.args]) - 1
+    return used
+
+
+def test_the_list_of_names_is_read() -> None:
+    used = _used()
+    assert used["Builder"]["build_serialized_network"] == 2
+    assert used["IBuilderConfig"]["progress_monitor"] is None
+    assert used[""].keys() >= {"Builder", "ILogger", "OnnxParser", "__version__"}
+    assert sum(map(len, used.values())) > 30
+
+
+def test_every_name_exists_and_takes_what_it_is_given(members: Members) -> None:
+    for kind, names in _used().items():
+        assert kind in members, kind
+        for name, n_arguments in names.items():
+            assert name in members[kind], f"{kind}.{name}"
+            if n_arguments is not None:
+                # What the module has is classes, and their calls are their __init__.
+                doc = members[name]["__init__"] if kind == "" else members[kind][name]
+                assert _takes(doc, n_arguments), f"{kind}.{name} takes not {n_arguments}: {doc}"
+
+
+def test_what_the_adapter_overrides_is_called_so(members: Members) -> None:
+    overridden = set()
+    for source in SOURCES:
+        for node in ast.walk(ast.parse(source.read_text())):
+            if (
+                isinstance(node, ast.ClassDef)
+                and node.bases
+                and "trt." in ast.unparse(node.bases[0])
+            ):
+                base = ast.unparse(node.bases[0]).removeprefix("trt.")
+                for method in node.body:
+                    if isinstance(method, ast.FunctionDef) and not method.name.startswith("_"):
+                        overridden.add((base, method.name))
+                        n_arguments = len(method.args.args) - 1
+                        assert _takes(members[base][method.name], n_arguments), method.name
+    assert overridden >= {("ILogger", "log"), ("IProgressMonitor", "step_complete")}
+
+
+def test_the_list_holds_no_name_that_nobody_uses() -> None:
+    text = "".join(source.read_text() for source in SOURCES if source.name != "api.py")
+    for kind, names in _used().items():
+        for name in names:
+            assert re.search(rf"\.{name}\b|\"{name}\"", text), f"{kind}.{name} is not used"
+
+
+def _takes(doc: str, n: int) -> bool:
+    """Whether a function of this docstring of pybind11 can be called with ``n`` positional arguments."""
+    for line in doc.splitlines():
+        if match := re.match(r"(?:\d+\. )?\w+\((.*)\) -> ", line):
+            arguments = _split(match[1])[1:]  # but self
+            required = sum(" = " not in a and not a.startswith("*") for a in arguments)
+            if required <= n <= len(arguments):
+                return True
+    return False
+
+
+def _split(arguments: str) -> list[str]:
+    """At the commas that are in no bracket."""
+    parts, depth = [""], 0
+    for c in arguments:
+        depth += (c in "([{<") - (c in ")]}>")
+        if c == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += c
+    return [p.strip() for p in parts if p.strip()]

@@ -1,0 +1,134 @@
+"""The threshold that raises so many false alarms a day: the tail of an alert's peaks on normal video.
+
+An alert is raised when ``raise_count`` of ``raise_window`` scores exceed the threshold, so its statistic is the raise_count-th largest of
+the last raise_window scores, and it is raised once in each stretch that the rule does not clear. The peaks of these stretches over a
+level u follow, far out, a generalised Pareto distribution (Pickands 1975; Coles, An Introduction to Statistical Modeling of Extreme
+Values, 2001, ch. 4):
+
+    alarms per frame at x = peaks per frame * (1 + shape (x - u) / scale)^(-1 / shape),     exp(-(x - u) / scale) where shape = 0
+
+A shape needs many peaks: with fewer than ``PEAKS_FOR_A_SHAPE`` it is 0, an exponential tail.
+"""
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from vadfast.errors import UsageError
+from vadfast.runtime.manifest import AlertRule, FalseAlarms, Tail
+
+MIN_PEAKS = 8
+PEAKS_FOR_A_SHAPE = 50
+LEVEL_QUANTILE = 0.9  # of the scores
+_SECONDS = {"hour": 3600.0, "day": 86400.0, "week": 7 * 86400.0}
+_N_RESAMPLES = 500
+
+Scores = npt.NDArray[np.float64]
+
+
+def parse_rate(words: str) -> float:
+    """Returns the false alarms a day that ``--false-alarms`` asks for.
+
+    >>> parse_rate("1/day"), parse_rate("2/week"), parse_rate("0.5/hour")
+    (1.0, 0.2857142857142857, 12.0)
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d*)?)/(hour|day|week)", words.strip())
+    if found is None or not (number := float(found[1])) > 0:
+        raise UsageError(
+            f"--false-alarms: must be like 1/day, 2/week or 0.5/hour, got {words!r}; of one camera"
+        )
+    return number * _SECONDS["day"] / _SECONDS[found[2]]
+
+
+def fit_tail(parts: Sequence[Scores], rule: AlertRule) -> Tail | None:
+    """Returns the tail of the peaks of ``rule`` on the causal scores of normal videos; None with fewer than MIN_PEAKS."""
+    level, peaks = _peaks(parts, rule)
+    if len(peaks) < MIN_PEAKS:
+        return None
+    shape, scale = _fit(peaks - level)
+    n_frames = sum(map(len, parts))
+    return Tail(
+        level=level,
+        scale=scale,
+        shape=shape,
+        n_peaks=len(peaks),
+        peaks_per_frame=len(peaks) / n_frames,
+    )
+
+
+def threshold_of(tail: Tail, alarms_per_frame: float) -> float:
+    """Returns the threshold that is exceeded by a peak so often, at least the level of the tail."""
+    ratio = alarms_per_frame / tail.peaks_per_frame
+    if ratio >= 1:
+        return tail.level
+    if tail.shape == 0:
+        return tail.level - tail.scale * float(np.log(ratio))
+    return tail.level + tail.scale / tail.shape * (ratio**-tail.shape - 1)
+
+
+def alarms_per_frame(tail: Tail, threshold: float) -> float:
+    """Returns how often a peak exceeds ``threshold``; that of the level where it is lower."""
+    x = max(threshold - tail.level, 0.0) / tail.scale
+    if tail.shape == 0:
+        return tail.peaks_per_frame * float(np.exp(-x))
+    return tail.peaks_per_frame * float(max(1 + tail.shape * x, 0.0) ** (-1 / tail.shape))
+
+
+def expected(parts: Sequence[Scores], rule: AlertRule, tail: Tail, fps: float) -> FalseAlarms:
+    """Returns the alarms a day that ``rule`` raises on video like ``parts``, with a 95 % interval over resampled peaks."""
+    a_day = fps * _SECONDS["day"]
+    level, peaks = _peaks(parts, rule)
+    rng = np.random.default_rng(0)
+    rates = []
+    for _ in range(_N_RESAMPLES):
+        # So many peaks in this time are themselves chance.
+        drawn = rng.choice(peaks, size=max(rng.poisson(len(peaks)), MIN_PEAKS))
+        shape, scale = _fit(drawn - level)
+        resampled = tail.model_copy(
+            update={
+                "shape": shape,
+                "scale": scale,
+                "peaks_per_frame": len(drawn) / sum(map(len, parts)),
+            }
+        )
+        rates.append(alarms_per_frame(resampled, rule.threshold) * a_day)
+    lo, hi = np.quantile(rates, [0.025, 0.975])
+    return FalseAlarms(
+        per_day=alarms_per_frame(tail, rule.threshold) * a_day,
+        lo=float(lo),
+        hi=float(hi),
+        fps=fps,
+        hours_seen=sum(map(len, parts)) / fps / _SECONDS["hour"],
+    )
+
+
+def _peaks(parts: Sequence[Scores], rule: AlertRule) -> tuple[float, Scores]:
+    """The level, and the largest statistic of each event that the rule would raise at it."""
+    level = float(np.quantile(np.concatenate(list(parts)), LEVEL_QUANTILE))
+    clear = min(rule.clear_threshold, level)
+    peaks = []
+    for scores in parts:
+        peak, n_low = -np.inf, 0
+        for t, score in enumerate(scores):
+            recent = np.sort(scores[max(t - rule.raise_window + 1, 0) : t + 1])
+            statistic = recent[-rule.raise_count] if len(recent) >= rule.raise_count else -np.inf
+            if statistic > level:
+                peak = max(peak, statistic)
+            n_low = n_low + 1 if score < clear else 0
+            if n_low >= rule.clear_count and peak > level:
+                peaks.append(peak)
+                peak = -np.inf
+        if peak > level:
+            peaks.append(peak)
+    return level, np.array(peaks)
+
+
+def _fit(excesses: Scores) -> tuple[float, float]:
+    from scipy.stats import genpareto
+
+    if len(excesses) < PEAKS_FOR_A_SHAPE:
+        return 0.0, float(excesses.mean())
+    shape, _, scale = genpareto.fit(excesses, floc=0)
+    return float(shape), float(scale)

@@ -1,0 +1,284 @@
+"""``--report FILE.html``: a compile run as one page that needs nothing else: no network, no script, light, dark and paper.
+
+It is made of the document of ``--json`` and of ``Evidence``, and measures nothing itself. What users chose (paths, names of films) is
+escaped by the template; the page's own policy forbids scripts and every request besides.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from vadfast.atomic import write_text
+from vadfast.compile.backends import all_backends
+from vadfast.compile.evidence import Evidence, Name
+from vadfast.compile.gate import BOUNDS
+from vadfast.compile.plots import (
+    draw_agreement,
+    draw_calibration,
+    draw_heat,
+    draw_race,
+    draw_rounds,
+)
+from vadfast.compile.race import Timing, ratio, summarise
+from vadfast.compile.report import false_alarm_words, int8_words
+from vadfast.compile.svg import inline_svg
+from vadfast.doctor.machine import machine, native_words
+from vadfast.doctor.operators import torch_gpu
+from vadfast.errors import UsageError
+
+_TEMPLATE = "report.html"
+
+
+def check_report(file: Path) -> None:
+    """Raises UsageError where a report could not be written to ``file``; before the minutes of work."""
+    folder = next(parent for parent in file.absolute().parents if parent.exists())
+    if file.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise UsageError(
+            f"--report: must be a file that can be written, got {file}; name another, such as report.html"
+        )
+
+
+def write_report(
+    document: dict[str, Any], evidence: Evidence, file: Path, *, command_line: str
+) -> None:
+    """Writes the page; ``document`` is that of ``--json``, also of a run whose gate let nothing through."""
+    from vadfast import __version__
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+    )
+    bundle, rows = document["bundle"], [_Row(row, evidence) for row in document["race"]]
+    rows.sort(key=lambda row: (row.batch, row.timing.median_ms if row.timing else float("inf")))
+    timings = [(row.words, row.timing) for row in rows if row.timing is not None]
+    other = _compared(rows, evidence)
+    load = (document["load"], document["load_after"])
+    page = environment.get_template(_TEMPLATE).render(
+        title=f"Compile report: {Path(bundle).name}"
+        if bundle
+        else "Compile report: nothing shipped",
+        created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        bundle=bundle,
+        verdict=_verdict(document, rows),
+        n_rounds=max((len(t.round_ms) for _, t in timings), default=0),
+        load=load,
+        rows=[row.cells() for row in rows],
+        compared="" if other is None else _words(other),
+        gate=document["gate"],
+        int8=int8_words(document["gate"]["int8"]),
+        judged=_judged(document["gate"]["candidates"], evidence.auc_resolution),
+        places=[_place(p.video, p.frame, p.abnormal) for p in evidence.pictures],
+        calibration=document["calibration"],
+        alert=document["alert"],
+        false_alarms=false_alarm_words(document["calibration"]) if document["calibration"] else "",
+        versions={"vadfast": __version__},
+        facts=list(_facts(document, load)),
+        command_line=command_line,
+        **_figures(document, evidence, timings, other),
+    )
+    write_text(file, page)
+
+
+class _Row:
+    """A row of the race in the words of the page; ``timing`` is of one window, whatever the batch, None where it did not run."""
+
+    def __init__(self, values: dict[str, Any], evidence: Evidence) -> None:
+        self.values = values
+        self.name: Name = (values["backend"], values["precision"], values["batch"])
+        self.batch, self.words = self.name[2], _words(self.name)
+        self.shipped: bool = values["shipped"]
+        self.timing = _per_window(self.name, evidence)
+        # What takes turns does the same work: a batch is compared with eager's of its own.
+        eager = evidence.eager and _per_window((*evidence.eager[:2], self.batch), evidence)
+        self.ratio = ratio(eager, self.timing) if eager and self.timing else None
+
+    def cells(self) -> dict[str, Any]:
+        """What its line of the table says."""
+        v, t = self.values, self.timing
+        return {
+            "name": self.words,
+            "shipped": self.shipped,
+            "reason": v["reason"],
+            "ms": f"{_short(t.median_ms)} [{_short(t.lo_ms)}, {_short(t.hi_ms)}]" if t else "-",
+            "ratio": "{:.2f} [{:.2f}, {:.2f}]".format(*self.ratio) if self.ratio else "-",
+            "error": "-" if v["max_score_error"] is None else f"{v['max_score_error']:.2g}",
+            "delta": "-" if v["delta_auc"] is None else f"{v['delta_auc']:+.4f}",
+        }
+
+
+def _per_window(name: Name, evidence: Evidence) -> Timing | None:
+    answer = evidence.answers.get(name)
+    if answer is None:
+        return None
+    return summarise([ms / name[2] for ms in answer.timing.round_ms])
+
+
+def _compared(rows: Sequence[_Row], evidence: Evidence) -> Name | None:
+    """Whom to show beside eager: what ships first, else the fastest that gave numbers, whose faults are then seen."""
+    known = [
+        row
+        for row in rows
+        if row.name != evidence.eager
+        and row.name in evidence.answers
+        and evidence.answers[row.name].finite
+    ]
+    return next((row.name for row in (*(r for r in known if r.shipped), *known)), None)
+
+
+def _figures(
+    document: dict[str, Any],
+    evidence: Evidence,
+    timings: Sequence[tuple[str, Timing]],
+    other: Name | None,
+) -> dict[str, Any]:
+    found: dict[str, Any] = dict.fromkeys(("race_svg", "rounds_svg", "heat_svg", "calibration_svg"))
+    found["agreements"] = []
+    if evidence.eager is None:
+        return found
+    eagers = {_words(name) for name in evidence.answers if name[:2] == evidence.eager[:2]}
+    found["race_svg"] = _svg(draw_race(timings, eagers), "race", "median of each candidate")
+    found["rounds_svg"] = _svg(draw_rounds(timings, eagers), "rounds", "every round")
+    if other is not None:
+        eager, answer, words = (
+            evidence.answers[evidence.eager],
+            evidence.answers[other],
+            _words(other),
+        )
+        found["heat_svg"] = _svg(
+            draw_heat(evidence.pictures, eager, answer, words), "heat", "heat maps of both"
+        )
+        bounds = next(
+            c["bounds"]
+            for c in document["gate"]["candidates"]
+            if (c["backend"], c["precision"], c["batch"]) == other
+        )
+        for k, component in enumerate(evidence.components):
+            figure = draw_agreement(
+                eager,
+                answer,
+                evidence.labels,
+                component=k,
+                label=f"{component.name}, {component.unit}",
+                bound=bounds[component.name],
+                name=words,
+            )
+            caption = (
+                f"{component.name}: high is {component.high_is}. Below: how far apart, in {component.unit}; dots at the bottom are "
+                "windows on which both say the same to the last bit."
+            )
+            found["agreements"].append(
+                {"svg": _svg(figure, f"agreement{k}", caption), "caption": caption}
+            )
+    if len(evidence.normal_scores):
+        alert = document["alert"]
+        figure = draw_calibration(
+            evidence.normal_scores, alert["threshold"], alert["clear_threshold"]
+        )
+        found["calibration_svg"] = _svg(figure, "calibration", "scores of normal video")
+    return found
+
+
+def _verdict(document: dict[str, Any], rows: Sequence[_Row]) -> str:
+    shipped = [row for row in rows if row.shipped]
+    if not shipped:
+        return "Nothing was written: no candidate that may ship keeps the scores of eager float32; the reasons are in the table."
+    first, t = shipped[0], shipped[0].timing
+    assert t is not None  # it ran
+    others = f"; {len(shipped) - 1} more behind it" if shipped[1:] else ""
+    times = f", {first.ratio[0]:.2f} times eager" if first.ratio else ""
+    return (
+        f"{document['bundle']} ({document['size'] / 1e6:.1f} MB), signed by {document['signer'][:16]}. {first.words} ships first: "
+        f"{_short(t.median_ms)} ms a window{times}{others}."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Gate:
+    """The gate's table: a column a criterion, a row a candidate; a cell is what was found and what is allowed."""
+
+    columns: list[str]
+    rows: list[dict[str, Any]]
+
+
+def _judged(candidates: Sequence[dict[str, Any]], auc_resolution: float) -> _Gate:
+    components = list(dict.fromkeys(name for c in candidates for name in c["bounds"]))
+    protocols = list(dict.fromkeys(name for c in candidates for name in c["delta_auc"]))
+    columns = [
+        *(f"{name}: {what}" for name in components for what in ("error", "correlation")),
+        *(f"ΔAUC {protocol}" for protocol in protocols),
+        "heat map: error",
+    ]
+    rows = []
+    for c in candidates:
+        bounds = BOUNDS[c["precision"]]
+        cells = []
+        for name in components:
+            cells += [
+                _cell(c["score_error"].get(name), "{:.2g}", "≤", c["bounds"][name]),
+                _cell(c["correlation"].get(name), "{:.6f}", "≥", bounds.correlation),
+            ]
+        auc = max(bounds.auc, auc_resolution)
+        cells += [_cell(c["delta_auc"].get(p), "{:+.4f}", "±", auc) for p in protocols]
+        cells.append(_cell(c["heatmap_error"], "{:.2g}", "≤", bounds.heatmap))
+        rows.append(
+            {
+                "name": _words((c["backend"], c["precision"], c["batch"])),
+                "cells": cells,
+                "verdict": "passed" if c["passed"] else "; ".join(c["faults"]),
+            }
+        )
+    return _Gate(columns, rows)
+
+
+def _cell(found: float | None, form: str, sign: str, allowed: float) -> tuple[str, str]:
+    return "-" if found is None else form.format(found), f"{sign} {allowed:.4g}"
+
+
+def _facts(document: dict[str, Any], load: tuple[float, float]) -> Iterator[tuple[str, str]]:
+    here = machine(torch_gpu())
+    yield "CPU", f"{here['cpu']}, {here['n_cpus']} CPUs, {', '.join(here['features'])}"
+    yield "GPU", here["gpu"] or "none that torch can use"
+    yield "native core", native_words(here["native"])
+    yield "load average", f"{load[0]:.2f} before the race, {load[1]:.2f} after"
+    packages = {package for backend in all_backends() for package in backend.packages}
+    yield "versions", ", ".join(_versions([*sorted(packages, key=str.lower), "numpy", "onnx"]))
+    yield "python", here["python"]
+    if document["bundle"]:
+        yield "bundle", document["bundle"]
+
+
+def _versions(packages: Sequence[str]) -> Iterator[str]:
+    for package in packages:
+        try:
+            yield f"{package} {version(package)}"
+        except PackageNotFoundError:  # its candidate says so in the table
+            continue
+
+
+def _place(video: str, frame: int, abnormal: bool | None) -> str:
+    labelled = {None: "normal video", False: "labelled normal", True: "labelled abnormal"}[abnormal]
+    return f"{video}, frame {frame}, {labelled}"
+
+
+def _words(name: Name) -> str:
+    backend, precision, batch = name
+    return f"{backend} {precision}" + (f" batch {batch}" if batch > 1 else "")
+
+
+def _short(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _svg(figure: Figure, name: str, description: str) -> Markup:
+    # Matplotlib escapes what is written into a figure.
+    return Markup(inline_svg(figure, name, description))

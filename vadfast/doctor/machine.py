@@ -1,0 +1,87 @@
+"""This machine in a few words: what decides which backends can run. Torch is never imported here."""
+
+import ctypes
+import os
+import platform
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from vadfast_kernels import _native
+
+from vadfast.runtime.engine import cpu_features
+
+# Instruction sets that decide which kernels a library picks.
+_FEATURES = ("avx2", "avx512f", "avx512_vnni", "bf16", "int8", "amx_tile", "asimd")
+
+# What the x86-64 psABI asks of a CPU of each level, as Linux names it.
+_V3 = frozenset(("avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe"))
+_LEVELS = {
+    "x86-64-v3": _V3,
+    "x86-64-v4": _V3 | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"},
+}
+
+
+def machine(gpu: str | None) -> dict[str, Any]:
+    """Returns what decides which backends can run; ``gpu`` is the name of the one that whoever asks could use."""
+    return {
+        "cpu": _cpu(),
+        "n_cpus": n_cpus(),
+        "features": [f for f in _FEATURES if f in cpu_features()],
+        "gpu": gpu,
+        "torch": _installed("torch"),
+        "python": platform.python_version(),
+        "native": _native.refusal() or _native.module().build_info(),
+    }
+
+
+def n_cpus() -> int:
+    """Returns how many CPUs this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def nvidia_gpu() -> str | None:
+    """Returns the name of the first GPU that the NVIDIA driver shows, or None where there is no driver or no GPU."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return None
+    device, name = ctypes.c_int(), ctypes.create_string_buffer(256)
+    if driver.cuInit(0) or driver.cuDeviceGet(ctypes.byref(device), 0):
+        return None
+    return None if driver.cuDeviceGetName(name, len(name), device) else name.value.decode()
+
+
+def native_words(native: str | dict[str, Any]) -> str:
+    """Returns in words what ``machine()["native"]`` holds."""
+    if isinstance(native, str):
+        return f"none: it {native}"
+    cuda = native["cuda"]
+    levels = native["simd"].split(", ")
+    simd = f"{native['simd']} (this CPU takes {_level(levels)})" if len(levels) > 1 else levels[0]
+    with_cuda = f"CUDA {cuda['version']} for {cuda['architectures']}" if cuda else "no CUDA"
+    return f"{native['compiler']}, {simd}, {with_cuda}"
+
+
+def _level(levels: Sequence[str]) -> str:
+    """The first of the core's variants that this CPU has every instruction set of: what the loader chose."""
+    has = cpu_features()
+    return next((level for level in levels if has >= _LEVELS.get(level, frozenset())), levels[-1])
+
+
+def _cpu() -> str:
+    """What Linux calls it, else its kind."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, "") or platform.processor() or platform.machine()
+
+
+def _installed(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,67 @@
+"""The GPU that TensorRT runs on: the first that the driver shows (CUDA_VISIBLE_DEVICES chooses), and why there may be none."""
+
+import ctypes
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from vadfast.errors import BackendError, first_line
+
+_OUT_OF_MEMORY = 2  # cudaErrorMemoryAllocation
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """What an engine is built for."""
+
+    name: str
+    capability: str  # of compute: "9.0"
+    driver: int  # the newest CUDA that the driver takes: 13000 is 13.0
+
+
+def driver_refusal() -> str | None:
+    """Returns None, or in a few words why no program could use an NVIDIA GPU here. Loads the driver, and nothing else."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return "no NVIDIA driver"
+    if status := driver.cuInit(0):
+        return f"the NVIDIA driver does not start (error {status} of cuInit)"
+    count = ctypes.c_int()
+    if driver.cuDeviceGetCount(ctypes.byref(count)) or count.value < 1:
+        return "the NVIDIA driver shows no GPU (CUDA_VISIBLE_DEVICES may hide it)"
+    return None
+
+
+def import_cupy() -> Any:
+    """Returns CuPy. Raises BackendError where it is absent or broken."""
+    # Its own modules raise more than ImportError when a CUDA library is missing.
+    try:
+        import cupy
+    except Exception as error:
+        raise BackendError(
+            f"needs CuPy, which cannot be imported ({first_line(error)}); pip install cupy-cuda13x, or cupy-cuda12x on CUDA 12"
+        ) from error
+    return cupy
+
+
+@cache
+def find_gpu() -> Gpu:
+    """Returns the GPU. Raises BackendError where there is none, or no CuPy to ask."""
+    if refusal := driver_refusal():
+        raise BackendError(f"cannot run here: {refusal}")
+    cupy = import_cupy()
+    try:
+        found = cupy.cuda.runtime.getDeviceProperties(0)
+        driver = cupy.cuda.runtime.driverGetVersion()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        raise BackendError(f"cannot run here: CUDA says {first_line(error)}") from error
+    return Gpu(found["name"].decode(), f"{found['major']}.{found['minor']}", driver)
+
+
+def cuda_words(error: Exception) -> str:
+    """Returns what a CUDA ``error`` means, for within one of our sentences."""
+    if getattr(error, "status", None) != _OUT_OF_MEMORY:
+        return f"CUDA says {first_line(error)}"
+    free, total = import_cupy().cuda.runtime.memGetInfo()
+    return f"the GPU is out of memory ({free >> 20} of {total >> 20} MB are free); end what else uses it"
