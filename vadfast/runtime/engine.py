@@ -85,8 +85,8 @@ def open_engine(
 ) -> Engine:
     """Loads the first artefact of ``bundle`` that runs here, checked on the golden windows.
 
-    ``auto`` tries all artefacts of one batch in the order of the manifest; a named backend only its own. ``batch`` None: the
-    smallest, which is one camera's.
+    ``auto`` tries all artefacts in the order of the manifest, which is the smallest batch first; a named backend only its own, and
+    ``batch`` those of so many windows a call.
 
     Raises:
         BackendError: nothing that was asked for can run here; the message has the reason of each.
@@ -104,14 +104,16 @@ def open_engine(
             f"{backend!r}; "
             "compile again with --ship to add it"
         )
-    ladder = sorted({a.batch for a in candidates})
-    wanted = ladder[0] if batch is None else batch
-    if wanted not in ladder:
-        raise BackendError(
-            f"batch: must be one that {bundle.path.name} ships ({', '.join(map(str, ladder))}), got {wanted}; compile again with --batch"
-        )
+    if batch is not None:
+        ladder = sorted({a.batch for a in candidates})
+        if batch not in ladder:
+            raise BackendError(
+                f"batch: must be one that {bundle.path.name} ships ({', '.join(map(str, ladder))}), got {batch}; compile again with "
+                "--batch"
+            )
+        candidates = [a for a in candidates if a.batch == batch]
     refused: list[str] = []
-    for artefact in (a for a in candidates if a.batch == wanted):
+    for artefact in candidates:
         try:
             engine = load_artefact(bundle, artefact, threads)
         except EngineMismatch:
