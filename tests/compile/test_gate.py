@@ -115,3 +115,16 @@ def test_the_bounds_follow_from_the_pixel_error_that_they_state() -> None:
     moved = truth * (1 + 1e-5 / np.sqrt((truth**2).mean()))  # the worst direction
     change = 10 * np.log10((moved**2).mean() / (truth**2).mean())
     assert change == pytest.approx(error_db(1e-5, -10 * np.log10((truth**2).mean())), rel=1e-2)
+
+
+def test_alerts_that_one_raises_and_the_other_not_fail(eager: Scored, runs: list[Run]) -> None:
+    quiet = _moved(eager, lambda c: np.maximum(c, np.median(c)))
+    verdict = judge(quiet, eager, runs, CARD, "bf16")
+    n, alone = verdict.alerts
+    assert n == alone > 0
+    assert any(
+        f"{alone} of {n} alerts have no partner within 5 frames" in fault
+        for fault in verdict.faults
+    )
+    assert judge(eager, eager, runs, CARD, "fp32").alerts == (2 * n, 0)
+    assert not verdict.near

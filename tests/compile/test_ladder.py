@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.compile.test_build import QUICK
 from tests.compile.tiny import CARD, SPEC, TinyScorer
 from vadfast.compile import build_bundle
 from vadfast.compile.gate import judge, score_runs
@@ -17,8 +16,6 @@ from vadfast.models.eager import EagerEngine
 from vadfast.progress import steps
 from vadfast.runtime.bundle import open_bundle
 from vadfast.runtime.engine import open_engine
-
-pytest_plugins = ()
 
 
 @pytest.mark.parametrize("batch", [2, 5, 64])
@@ -61,4 +58,4 @@ def test_a_ladder_that_is_none_is_refused(words: str) -> None:
 
 
 def test_the_default_is_one_camera() -> None:
-    assert QUICK.batches == parse_ladder("1") == (1,)
+    assert Options().batches == parse_ladder("1") == (1,)

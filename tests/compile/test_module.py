@@ -150,7 +150,7 @@ def test_the_hash_is_that_of_the_weights_alone() -> None:
     assert hash_of(linear) == hashlib.sha256(by_hand).hexdigest()
 
 
-def test_training_mode_is_left(write) -> None:
+def test_training_mode_is_left() -> None:
     noisy = nn.Sequential(nn.Conv2d(6, 3, 3, padding=1), nn.Dropout(0.5), nn.BatchNorm2d(3))
     model = open_module(ModuleSpec(noisy.train(), SPEC, score="prediction", stacked=True))
     assert not any(part.training for part in model.scorer.modules())
@@ -274,7 +274,7 @@ def test_what_a_network_without_a_run_lacks_is_said(tmp_path: Path) -> None:
     spec = ModuleSpec(_Same(-1), SPEC, score="prediction")
     with pytest.raises(UsageError, match="--calibrate: _Same was trained elsewhere; give normal"):
         plan_build(spec, tmp_path / "a.vad", Options())
-    with pytest.raises(UsageError, match="--ship: eager is a run directory"):
+    with pytest.raises(UsageError, match="--ship: eager reads a run directory"):
         plan_build(spec, tmp_path / "a.vad", Options(ship=("eager",), calibrate=tmp_path))
 
 

@@ -10,8 +10,9 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
 from tests.compile.test_bundle import write
+from tests.compile.tiny import manifest
 from vadfast.compile.bundle import now
-from vadfast.compile.sbom import LICENCES, SBOM
+from vadfast.compile.sbom import LICENCES, SBOM, write_bill
 from vadfast.errors import UsageError
 
 
@@ -34,6 +35,24 @@ def test_it_is_cyclonedx_and_names_what_is_inside(bundle: Path) -> None:
     listed = json.loads((bundle / "manifest.json").read_text(encoding="utf-8"))["files"]
     assert SBOM in listed
     assert f"{LICENCES}/numpy.txt" in listed
+
+
+def test_a_package_of_another_name_than_its_import_is_listed_and_a_configuration_is_no_network(
+    tmp_path: Path,
+) -> None:
+    made = manifest()
+    (artefact,) = made.artefacts
+    # Scikit-learn stands for CuPy, whose distribution has another name too.
+    measured = artefact.model_copy(
+        update={"versions": {"sklearn": metadata.version("scikit-learn")}}
+    )
+    for name in ("model.safetensors", "run.toml"):
+        (tmp_path / name).write_bytes(b"a")
+    write_bill(tmp_path, made.model_copy(update={"artefacts": (measured,)}))
+    components = json.loads((tmp_path / SBOM).read_text(encoding="utf-8"))["components"]
+    found = {c["name"]: c["type"] for c in components}
+    assert found["scikit-learn"] == "library"
+    assert (found["model.safetensors"], found["run.toml"]) == ("machine-learning-model", "file")
 
 
 def test_licence_texts_are_those_of_the_packages(bundle: Path) -> None:

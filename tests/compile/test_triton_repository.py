@@ -1,5 +1,6 @@
 """Triton's model repository: its configuration is Triton's, its model the one that was judged, and the threshold travels with it."""
 
+import dataclasses
 import errno
 import hashlib
 import json
@@ -26,7 +27,7 @@ from vadfast.compile.bundle import GoldenWindows
 from vadfast.compile.export import export_onnx
 from vadfast.compile.plan import Options, plan_build
 from vadfast.compile.signing import open_key
-from vadfast.compile.triton_repository import MAX_BATCH, config_text, model_folder, write_model
+from vadfast.compile.triton_repository import MAX_JOINED, config_text, model_folder, write_model
 from vadfast.data import synthetic
 from vadfast.errors import BundleError, GateError, UsageError
 from vadfast.runtime.manifest import AlertRule, Calibration, Chain, Component, Manifest
@@ -60,7 +61,7 @@ def test_the_configuration_is_tritons_and_fits_the_model(
     _write(tmp_path / "cam_1", exported)
     config = parse((tmp_path / "cam_1" / "config.pbtxt").read_text())
     checked(config, "cam_1")
-    assert (config.backend, config.max_batch_size) == ("onnxruntime", MAX_BATCH)
+    assert (config.backend, config.max_batch_size) == ("onnxruntime", MAX_JOINED)
     assert [int(p.name) for p in (tmp_path / "cam_1").iterdir() if p.name.isdigit()] == [1]
     graph = onnx.load(tmp_path / "cam_1" / "1" / "model.onnx").graph
     for declared, found in ((config.input, graph.input), (config.output, graph.output)):
@@ -184,8 +185,6 @@ class _Last(nn.Module):
 def test_only_the_engine_that_triton_has_may_ship(
     options: Options, said: str | None, tmp_path: Path
 ) -> None:
-    import dataclasses
-
     synthetic.write_dataset(tmp_path / "scene", n_training=1, n_testing=1, n_frames=70)
     chosen = dataclasses.replace(options, format="triton-repository", calibrate=tmp_path / "scene")
     spec = ModuleSpec(_Last(), SPEC, score="prediction", name="last")

@@ -12,18 +12,19 @@ from vadfast.doctor.verdict import _more
 from vadfast.runtime.manifest import Artefact, Manifest
 
 
-def test_auto_takes_the_smallest_batch_or_nothing() -> None:
+def test_auto_takes_the_first_that_runs_a_larger_batch_too() -> None:
     manifest = Manifest.model_validate(manifest_values(files={}))
 
     def examined(batch: int, refusal: str = "") -> Examined:
         made = Artefact.model_validate(artefact("onnxruntime", batch=batch))
         return Examined(made, refusal=refusal)
 
-    eight, refused, one = examined(8), examined(1, "why not"), examined(1)
-    assert Examination(Path("a.vad"), manifest, (eight, refused, one)).chosen is one
-    nothing = Examination(Path("a.vad"), manifest, (refused, eight))
+    refused, one, eight = examined(1, "why not"), examined(1), examined(8)
+    assert Examination(Path("a.vad"), manifest, (refused, one, eight)).chosen is one
+    assert Examination(Path("a.vad"), manifest, (refused, eight)).chosen is eight
+    nothing = Examination(Path("a.vad"), manifest, (refused, examined(8, "nor this")))
     assert nothing.chosen is None
-    assert "onnxruntime fp32: why not" in str(nothing.fault)
+    assert "onnxruntime fp32: why not; onnxruntime fp32: nor this" in str(nothing.fault)
 
 
 def test_what_else_would_help_the_engine_is_what_was_found(

@@ -1,6 +1,5 @@
 """Zipped bundles that lie: about sizes, names, kinds and what is inside; and seals that are larger than any."""
 
-import hashlib
 import json
 import stat
 import struct
@@ -186,9 +185,7 @@ def test_a_seal_larger_than_any_is_not_read(tmp_path: Path, name: str) -> None:
 
 
 def test_bags_are_told_from_frames_in_an_archive_too(folder: Path, tmp_path: Path) -> None:
-    content = json.dumps({"takes": "bags"}).encode()
     path = tmp_path / "bags.vad.zip"
     with zipfile.ZipFile(path, "w") as stored:
-        stored.writestr("manifest.json", content)
+        stored.writestr("manifest.json", json.dumps({"takes": "bags"}))
     assert takes(path) == "bags"
-    assert hashlib.sha256(content).hexdigest() not in path.read_bytes().hex()

@@ -34,7 +34,10 @@ def command(
         ),
     ] = None,
     target: Annotated[
-        str, typer.Option(help="Where it will run: auto, cpu or tensorrt (an NVIDIA GPU).")
+        str,
+        typer.Option(
+            help="Where it will run: auto, cpu, or on an NVIDIA GPU: tensorrt, or cuda (with torch)."
+        ),
     ] = "auto",
     precision: Annotated[
         str,
@@ -52,7 +55,7 @@ def command(
     ship: Annotated[
         str,
         typer.Option(
-            help="What may ship: mnn, openvino, onnxruntime, tensorrt, inductor, eager (the last two need torch)."
+            help="What may ship: mnn, openvino, onnxruntime, tensorrt, inductor, cuda, eager (the last three need torch)."
         ),
     ] = "mnn,openvino,onnxruntime,tensorrt",
     batch: Annotated[

@@ -59,8 +59,10 @@ def find_bound_size(error: BaseException, files: frozenset[str]) -> Place | None
             shapes = getattr(values.get("fake_mode"), "shape_env", None)
             for guard in reversed(getattr(shapes, "guards", ())):
                 found = _BOUND.search(str(getattr(guard, "sloc", "")))
-                for file in files if found else ():
-                    if found and file.endswith(f"{os.sep}{found['file']}"):
+                if found is None:
+                    continue
+                for file in files:
+                    if file.endswith(f"{os.sep}{found['file']}"):
                         return Place(file, int(found["line"]))
     return None
 

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from vadfast.atomic import atomic_directory
 from vadfast.compile.sbom import write_bill
 from vadfast.compile.signing import sign
-from vadfast.compile.windows import Run
+from vadfast.compile.windows import Run, spread
 from vadfast.errors import UsageError
 from vadfast.runtime.bag_manifest import BagManifest
 from vadfast.runtime.bundle import MANIFEST, MANIFEST_HASH, SEALS
@@ -57,7 +57,7 @@ def choose_golden(
     """Takes up to 8 windows, spread over the normal runs; fewer where ``median_ms`` each would make loading slow."""
     n = int(np.clip(_GOLDEN_BUDGET_MS // median_ms, MIN_GOLDEN, MAX_GOLDEN))
     places = [(r, i) for r, run in enumerate(runs) if run.labels is None for i in range(len(run))]
-    chosen = [places[(2 * j + 1) * len(places) // (2 * n)] for j in range(n)]
+    chosen = [places[j] for j in spread(len(places), n)]
     return GoldenWindows(
         np.concatenate([runs[r].window(i) for r, i in chosen]),
         np.stack([components[r][i] for r, i in chosen]),

@@ -92,19 +92,24 @@ def calibrate(
     scored = [run_chain(causal_chain, components, part, draft) for part in parts]
     scores = np.concatenate(scored)
     quantiles = {q: float(np.quantile(scores, float(q))) for q in _QUANTILES}
-    rule = AlertRule(
-        threshold=quantiles[_RAISE_QUANTILE],
-        clear_threshold=quantiles[_CLEAR_QUANTILE],
-        raise_count=_RAISE_COUNT,
-        raise_window=_RAISE_WINDOW,
-        clear_count=_CLEAR_COUNT,
-    )
+    rule = usual_rule(scores)
     tail = fit_tail(scored, rule)
     if false_alarms_per_day is not None:
         rule = _allowing(rule, tail, fps, false_alarms_per_day, n)
     alarms = None if tail is None or fps is None else expected(scored, rule, tail, fps)
     found_all = {"score_quantiles": quantiles, "tail": tail, "false_alarms": alarms}
     return draft.model_copy(update=found_all), rule
+
+
+def usual_rule(normal: npt.NDArray[np.float64]) -> AlertRule:
+    """Returns the alert rule by quantiles of the causal scores of normal video."""
+    return AlertRule(
+        threshold=float(np.quantile(normal, float(_RAISE_QUANTILE))),
+        clear_threshold=float(np.quantile(normal, float(_CLEAR_QUANTILE))),
+        raise_count=_RAISE_COUNT,
+        raise_window=_RAISE_WINDOW,
+        clear_count=_CLEAR_COUNT,
+    )
 
 
 def _allowing(

@@ -61,7 +61,7 @@ def make_candidates(plan: Plan, workshop: Workshop, int8: Int8) -> list[Candidat
             may_ship = backend.name in plan.options.ship and precision in wanted
             for batch in plan.options.batches:
                 candidate = Candidate(backend, precision, batch, may_ship)
-                candidate.shippable = plan.run is not None or backend.name != "eager"
+                candidate.shippable = plan.run is not None or backend.name not in ("eager", "cuda")
                 candidate.reason = _refusal(candidate, plan, int8)
                 if not candidate.reason:
                     _build(candidate, workshop)
@@ -153,6 +153,7 @@ def gate_record(
                 "correlation": c.verdict.correlation,
                 "delta_auc": c.verdict.delta_auc,
                 "heatmap_error": c.verdict.heatmap_error,
+                "alerts": list(c.verdict.alerts),
                 "passed": c.passed,
                 "faults": list(c.verdict.faults),
             }

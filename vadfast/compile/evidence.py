@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from vadfast.compile.gate import Scored
 from vadfast.compile.race import Timing
-from vadfast.compile.windows import Run
+from vadfast.compile.windows import Run, spread
 from vadfast.runtime.engine import Engine
 from vadfast.runtime.manifest import Calibration, Chain, Component
 from vadfast.runtime.score import run_chain
@@ -103,6 +103,7 @@ def _name(engine: Engine) -> Name:
 
 def _places(truth: Scored) -> list[tuple[int, int]]:
     """Runs spread over all of them, and in each the window that eager's heat map is brightest in."""
-    n = len(truth.heatmaps)
-    chosen = [(2 * j + 1) * n // (2 * min(n, N_PICTURES)) for j in range(min(n, N_PICTURES))]
-    return [(r, int(truth.heatmaps[r].max(axis=(1, 2)).argmax())) for r in chosen]
+    return [
+        (r, int(truth.heatmaps[r].max(axis=(1, 2)).argmax()))
+        for r in spread(len(truth.heatmaps), N_PICTURES)
+    ]

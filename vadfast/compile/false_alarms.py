@@ -29,7 +29,7 @@ Scores = npt.NDArray[np.float64]
 
 
 def parse_rate(words: str) -> float:
-    """Returns the false alarms a day that ``--false-alarms`` asks for.
+    """Returns the false alarms a day that ``--false-alarms`` asks for. Raises UsageError where the words are no rate.
 
     >>> parse_rate("1/day"), parse_rate("2/week"), parse_rate("0.5/hour")
     (1.0, 0.2857142857142857, 12.0)

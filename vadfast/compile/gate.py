@@ -17,17 +17,22 @@ far a pixel of the prediction may be off:
 A component in standard deviations of training video ("sd") is allowed 0.02: a fiftieth of what normal frames differ by moves no
 threshold. Engines measured 0.0004 ... 0.01 in float32 (MTL of width 4, whose errors hardly differ between frames).
 
+Alerts are raised on the gate's windows by the rule that eager's normal ones give; what one raises and the other does not, within 5
+frames, is counted.
+
 The same bound is the tolerance of the golden self-test, on whatever machine the bundle is opened.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from vadfast.compile.alerts import WITHIN_FRAMES, compare
 from vadfast.compile.backends import Precision
-from vadfast.compile.calibrate import statistics
+from vadfast.compile.calibrate import statistics, usual_rule
 from vadfast.compile.windows import Run
 from vadfast.errors import BuildError
 from vadfast.evaluate.protocols import auc
@@ -45,12 +50,17 @@ class Bounds:
     correlation: float  # Pearson, at least
     auc: float  # largest |difference|; never finer than one pair of frames, the resolution of a sample
     heatmap: float  # largest |difference| over the largest value
+    alerts: float  # part of all alerts that may have no partner within 5 frames; where it is not 0, one may
 
 
-_LOSSY = Bounds({"dB": 0.25, "sd": 0.25}, correlation=0.995, auc=0.003, heatmap=0.1)
+_LOSSY = Bounds({"dB": 0.25, "sd": 0.25}, correlation=0.995, auc=0.003, heatmap=0.1, alerts=0.1)
 BOUNDS: Mapping[Precision, Bounds] = {
-    "fp32": Bounds({"dB": 0.01, "sd": 0.02}, correlation=0.9999, auc=0.0005, heatmap=0.001),
-    "fp16": Bounds({"dB": 0.05, "sd": 0.1}, correlation=0.999, auc=0.001, heatmap=0.02),
+    "fp32": Bounds(
+        {"dB": 0.01, "sd": 0.02}, correlation=0.9999, auc=0.0005, heatmap=0.001, alerts=0
+    ),
+    "fp16": Bounds(
+        {"dB": 0.05, "sd": 0.1}, correlation=0.999, auc=0.001, heatmap=0.02, alerts=0.05
+    ),
     **dict.fromkeys(("bf16", "int8", "int8-bf16"), _LOSSY),
 }
 
@@ -84,8 +94,11 @@ class Verdict:
     # Candidate minus eager, by protocol; empty without labels of both classes.
     delta_auc: dict[str, float]
     heatmap_error: float | None  # largest |difference| over the largest value
+    alerts: tuple[int, int]  # of both together, and those without a partner
     faults: tuple[str, ...]
-    near: bool = False  # scores and heat maps are within the bounds, whatever became of the AUC
+    near: bool = (
+        False  # scores and heat maps are within the bounds, whatever became of AUC and alerts
+    )
 
     @property
     def max_score_error(self) -> float | None:
@@ -138,7 +151,7 @@ def judge(
     correlation: dict[str, float | None] = {}
     faults: list[str] = []
     if not all(np.isfinite(values).all() for values in (got, *candidate.heatmaps)):
-        return Verdict({}, {}, {}, None, ("its scores or heat maps are not finite",))
+        return Verdict({}, {}, {}, None, (0, 0), ("its scores or heat maps are not finite",))
     for k, component in enumerate(card.components):
         name, unit = component.name, component.unit
         error[name] = float(np.abs(got[:, k].astype(np.float64) - wanted[:, k]).max())
@@ -147,11 +160,12 @@ def judge(
             faults.append(f"{name} is off by {error[name]:.3g} {unit}, allowed {allowed[name]:g}")
         if r is not None and r < bounds.correlation:
             faults.append(f"{name} correlates by {r:.5f}, at least {bounds.correlation:g}")
-    auc_faults = []
-    deltas, resolution = _auc_changes(candidate, eager, runs, card)
+    order_faults = []
+    calibration = _calibration(eager, runs, card)
+    deltas, resolution = _auc_changes(candidate, eager, runs, card, calibration)
     for protocol, delta in deltas.items():
         if abs(delta) > max(bounds.auc, resolution) * (1 + 1e-9):
-            auc_faults.append(
+            order_faults.append(
                 f"AUC {protocol} changes by {delta:+.4f}, allowed {max(bounds.auc, resolution):.4f}"
             )
     heatmap_error = _heatmap_error(candidate, eager)
@@ -159,8 +173,20 @@ def judge(
         faults.append(
             f"its heat map is off by {heatmap_error:.3g} of the largest value, allowed {bounds.heatmap:g}"
         )
+    n_alerts, n_alone = _alerts(candidate, eager, runs, card, calibration)
+    if n_alone > math.ceil(bounds.alerts * n_alerts):
+        order_faults.append(
+            f"{n_alone} of {n_alerts} alerts have no partner within {WITHIN_FRAMES} frames, allowed "
+            f"{math.ceil(bounds.alerts * n_alerts)}"
+        )
     return Verdict(
-        error, correlation, deltas, heatmap_error, (*faults, *auc_faults), near=not faults
+        error,
+        correlation,
+        deltas,
+        heatmap_error,
+        (n_alerts, n_alone),
+        (*faults, *order_faults),
+        near=not faults,
     )
 
 
@@ -170,16 +196,10 @@ def _pearson(a: npt.NDArray[np.float32], b: npt.NDArray[np.float32]) -> float | 
     return float(np.corrcoef(a.astype(np.float64), b.astype(np.float64))[0, 1])
 
 
-def _auc_changes(
-    candidate: Scored, eager: Scored, runs: Sequence[Run], card: Scorecard
-) -> tuple[dict[str, float], float]:
-    labelled = [i for i, run in enumerate(runs) if run.labels is not None]
-    labels = np.concatenate([np.zeros(0, np.uint8), *(runs[i].labels for i in labelled)])
-    n_abnormal = int(labels.sum())
-    if n_abnormal in (0, len(labels)):
-        return {}, 0.0
-    normal = [i for i in range(len(runs)) if i not in labelled] or labelled
-    calibration = Calibration(
+def _calibration(eager: Scored, runs: Sequence[Run], card: Scorecard) -> Calibration:
+    """Of the gate's own normal windows; of all, where every run is labelled."""
+    normal = [i for i, run in enumerate(runs) if run.labels is None] or list(range(len(runs)))
+    return Calibration(
         source="the gate's own normal windows",
         n_frames=sum(len(runs[i]) for i in normal),
         components=statistics(
@@ -187,6 +207,26 @@ def _auc_changes(
         ),
         score_quantiles={},
     )
+
+
+def _chained(
+    chain: Chain, scored: Scored, card: Scorecard, calibration: Calibration
+) -> list[npt.NDArray[np.float64]]:
+    return [run_chain(chain, card.components, part, calibration) for part in scored.components]
+
+
+def _auc_changes(
+    candidate: Scored,
+    eager: Scored,
+    runs: Sequence[Run],
+    card: Scorecard,
+    calibration: Calibration,
+) -> tuple[dict[str, float], float]:
+    labelled = [i for i, run in enumerate(runs) if run.labels is not None]
+    labels = np.concatenate([np.zeros(0, np.uint8), *(runs[i].labels for i in labelled)])
+    n_abnormal = int(labels.sum())
+    if n_abnormal in (0, len(labels)):
+        return {}, 0.0
     raw = Chain(steps=(), weights=card.paper_chain.weights)
     deltas = {}
     for protocol, chain in (
@@ -196,15 +236,25 @@ def _auc_changes(
     ):
         values = []
         for scored in (candidate, eager):
-            parts = [
-                run_chain(chain, card.components, scored.components[i], calibration)
-                for i in labelled
-            ]
-            value = auc(labels, np.concatenate(parts))
+            parts = _chained(chain, scored, card, calibration)
+            value = auc(labels, np.concatenate([parts[i] for i in labelled]))
             assert value is not None  # both classes are there
             values.append(value)
         deltas[protocol] = values[0] - values[1]
     return deltas, 1.0 / (n_abnormal * (len(labels) - n_abnormal))
+
+
+def _alerts(
+    candidate: Scored,
+    eager: Scored,
+    runs: Sequence[Run],
+    card: Scorecard,
+    calibration: Calibration,
+) -> tuple[int, int]:
+    """How many alerts both raise by the rule that eager's normal scores give, and how many without a partner."""
+    theirs, mine = (_chained(card.causal_chain, s, card, calibration) for s in (eager, candidate))
+    normal = [s for s, run in zip(theirs, runs, strict=True) if run.labels is None] or theirs
+    return compare(mine, theirs, usual_rule(np.concatenate(normal)))
 
 
 def _heatmap_error(candidate: Scored, eager: Scored) -> float:

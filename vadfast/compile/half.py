@@ -80,16 +80,15 @@ def _computed_in_half(nodes: Iterable[Any], floats: set[str]) -> set[str]:
         if made and node.op_type not in _PRODUCTS and not taken.intersection(made):
             halves -= made
         elif made:
-            taken.update(_converted(node, floats))
+            taken.update(_computed_with(node, floats).values())
     return halves
 
 
-def _converted(node: Any, floats: set[str]) -> list[str]:
-    """The inputs that have the type that ``node`` computes in."""
-    names = (
-        node.input[:1] if node.op_type == "Resize" else node.input
-    )  # its scales are always float32
-    return [name for name in names if name in floats]
+def _computed_with(node: Any, floats: set[str]) -> dict[int, str]:
+    """The inputs, by their place, that have the type that ``node`` computes in."""
+    # A Resize computes with its picture alone: its scales are always float32.
+    names = node.input[:1] if node.op_type == "Resize" else node.input
+    return {i: name for i, name in enumerate(names) if name in floats}
 
 
 def _rewrite(graph: Any, floats: set[str], halves: set[str]) -> None:
@@ -99,23 +98,20 @@ def _rewrite(graph: Any, floats: set[str], halves: set[str]) -> None:
     weights = {w.name: w for w in graph.initializer}
     wanted32 = {v.name for v in graph.output}
     for node in graph.node:
-        inside = _converted(node, floats) if halves.intersection(node.output) else []
-        wanted32.update(name for name in node.input if name not in inside)
+        inside = _computed_with(node, floats) if halves.intersection(node.output) else {}
+        wanted32.update(name for i, name in enumerate(node.input) if i not in inside)
     nodes, there = [], set(halves)  # ``there``: what has its float16 form already
     for node in graph.node:
         made = halves.intersection(node.output)
         if made:
-            for name in dict.fromkeys(_converted(node, floats)):
+            for i, name in _computed_with(node, floats).items():
+                node.input[i] = name + _SUFFIX
                 if name not in there and name in weights:
                     values = _in_half(name, numpy_helper.to_array(weights[name]))
                     graph.initializer.append(numpy_helper.from_array(values, name + _SUFFIX))
                 elif name not in there:
                     nodes.append(_cast(helper, name, name + _SUFFIX, TensorProto.FLOAT16))
                 there.add(name)
-            inside = _converted(node, floats)
-            for i, name in enumerate(node.input):
-                if name in inside and not (node.op_type == "Resize" and i):
-                    node.input[i] = name + _SUFFIX
             for i, name in enumerate(node.output):
                 if name in made:
                     node.output[i] = name + _SUFFIX

@@ -16,7 +16,7 @@ from vadfast.compile.backends import INT8_MODEL, Backend, Precision, Workshop
 from vadfast.compile.gate import Scorecard, Scored, bounds_of, judge, score_runs
 from vadfast.compile.keep_float import Trial, layers_in_float, usual_attempts
 from vadfast.compile.quantise import Quantiser
-from vadfast.compile.windows import Run
+from vadfast.compile.windows import Run, spread
 from vadfast.errors import BackendError
 from vadfast.progress import Steps, steps
 from vadfast.runtime.engine import Engine
@@ -47,7 +47,7 @@ def make_int8(
     with tempfile.TemporaryDirectory(prefix="vadfast-int8-") as scratch:
         try:
             quantiser = Quantiser.calibrate(
-                workshop.folder / "model.onnx", _spread(normal, _N_CALIBRATION), Path(scratch)
+                workshop.folder / "model.onnx", _windows(normal, _N_CALIBRATION), Path(scratch)
             )
         except BackendError as error:
             return Int8(0, (), str(error))
@@ -88,7 +88,7 @@ class _Bench:
         engine = self._engine(set(self.quantiser.layers) - {layer})
         errors = []
         try:
-            for r, i in (places[k] for k in _places(len(places), _N_ALONE)):
+            for r, i in (places[k] for k in spread(len(places), _N_ALONE)):
                 got = engine(self.runs[r].window(i)).components[0]
                 errors.append(np.abs(got - self.truth.components[r][i]) / allowed)
                 bar.advance()
@@ -111,10 +111,7 @@ class _Bench:
         return self.backend.build(self.workshop, self.precision, batch=1)
 
 
-def _spread(runs: Sequence[Run], n: int) -> list[npt.NDArray[np.uint8]]:
+def _windows(runs: Sequence[Run], n: int) -> list[npt.NDArray[np.uint8]]:
+    """``n`` windows [1, T, H, W, 3], spread over ``runs``."""
     places = [(run, i) for run in runs for i in range(len(run))]
-    return [places[k][0].window(places[k][1]) for k in _places(len(places), n)]
-
-
-def _places(n: int, k: int) -> list[int]:
-    return sorted({(2 * i + 1) * n // (2 * k) for i in range(k)})
+    return [places[k][0].window(places[k][1]) for k in spread(len(places), n)]

@@ -2,7 +2,7 @@
 
 Alone, each layer's error is that of a model in which only it is in 8 bits. Sorted by it, the fewest of the worst are kept in float
 with which the whole is near enough: halving the interval finds their number, because each further one in float takes error away. An
-AUC does not fall so steadily, so what is near enough and still fails by its AUC gets further layers one by one.
+AUC does not fall so steadily, nor do alerts, so what is near enough and still fails by these gets further layers one by one.
 """
 
 import math
@@ -14,7 +14,7 @@ class Trial(NamedTuple):
     """How a model with some layers in float does."""
 
     near: bool  # its scores and heat maps are within the bounds
-    passes: bool  # so is its AUC
+    passes: bool  # so are its AUC and its alerts
 
 
 def layers_in_float(
@@ -55,5 +55,5 @@ def layers_in_float(
 
 
 def usual_attempts(n_layers: int) -> int:
-    """How often ``attempt`` is asked where no AUC fails."""
+    """How often ``attempt`` is asked where what is near enough passes."""
     return 1 + math.ceil(math.log2(max(n_layers, 2)))

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from vadfast.models.registry import TrainedModel
     from vadfast.runtime.manifest import InputSpec
 
-TARGETS = ("auto", "cpu", "tensorrt")
+TARGETS = ("auto", "cpu", "tensorrt", "cuda")
 FORMATS = ("bundle", "triton-repository")
 
 
@@ -141,9 +141,11 @@ def plan_build(source: "Path | ModuleSpec", out: Path, options: Options) -> Plan
     if options.sign is not None:
         open_key(options.sign)  # a wrong one is said before the minutes of work
     run = source if isinstance(source, Path) else None
-    if run is None and "eager" in options.ship:
+    if options.target == "cuda":  # what needs torch ships when it is named
+        options = replace(options, ship=(*options.ship, "cuda"))
+    if run is None and (wrong := [name for name in ("eager", "cuda") if name in options.ship]):
         raise UsageError(
-            "--ship: eager is a run directory, which a network of --module has none of; leave it out"
+            f"--ship: {wrong[0]} reads a run directory, which a network of --module has none of; leave it out"
         )
     model = _opened(source)
     if options.format == "triton-repository":

@@ -27,9 +27,8 @@ WIDTH_IN = 8.6
 _ROW_IN = 0.30
 _PANEL_IN = 1.55
 _N_BINS = 48
-_PLAIN = StrMethodFormatter(
-    "{x:g}"
-)  # powers of ten would be written in Matplotlib's own mathematics
+# Else powers of ten are written in Matplotlib's own mathematics.
+_PLAIN = StrMethodFormatter("{x:g}")
 
 Scores = npt.NDArray[np.floating[Any]]
 

@@ -136,7 +136,7 @@ def gate_words(gate: dict[str, Any]) -> str:
     for precision, b in BOUNDS.items():
         if precision in judged:
             errors = ", ".join(f"{value:g} {unit}" for unit, value in b.score_error.items())
-            words = f"score error {errors}, correlation {b.correlation:g}, AUC {b.auc:g}, heat map {b.heatmap:g}"
+            words = f"score error {errors}, correlation {b.correlation:g}, AUC {b.auc:g}, heat map {b.heatmap:g}, alerts {b.alerts:.0%}"
             alike.setdefault(words, []).append(precision)
     bounds = "; ".join(f"{', '.join(names)}: {words}" for words, names in alike.items())
     return (

@@ -53,7 +53,7 @@ def write_bill(bundle: Path, manifest: Manifest | BagManifest) -> None:
                 ]
             ),
         ),
-        components=[*_networks(bundle), *(_package(name) for name in packages)],
+        components=[*_files(bundle), *(_package(name) for name in packages)],
     )
     known = {component.name: component for component in bill.components}
     bill.register_dependency(whole, [known["vadfast"]])
@@ -70,7 +70,7 @@ def write_bill(bundle: Path, manifest: Manifest | BagManifest) -> None:
 
 
 def _packages(manifest: Manifest | BagManifest) -> list[str]:
-    """What vadfast itself needs, and what the engines of the bundle were measured with."""
+    """The distributions that vadfast itself needs, and those that the engines of the bundle were measured with."""
     from packaging.requirements import Requirement
     from packaging.utils import canonicalize_name
 
@@ -80,16 +80,17 @@ def _packages(manifest: Manifest | BagManifest) -> list[str]:
         if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
             wanted.add(requirement.name)
     wanted.update(name for artefact in manifest.artefacts for name in artefact.versions)
-    names = {canonicalize_name(name) for name in wanted}
-    return sorted(name for name in names if _installed(name))
+    found = {_distribution(name) for name in wanted} - {None}
+    return sorted(canonicalize_name(name) for name in found if name is not None)
 
 
-def _installed(name: str) -> bool:
+def _distribution(name: str) -> str | None:
+    """A manifest names what is imported, which may be called otherwise where it is installed: cupy is cupy-cuda13x's."""
     try:
         metadata.distribution(name)
     except metadata.PackageNotFoundError:
-        return False
-    return True
+        return next(iter(metadata.packages_distributions().get(name, ())), None)
+    return name
 
 
 def _package(name: str) -> "Component":
@@ -131,7 +132,7 @@ def _licence_text(name: str) -> bytes | None:
     return None
 
 
-def _networks(bundle: Path) -> list["Component"]:
+def _files(bundle: Path) -> list["Component"]:
     from cyclonedx.model import HashAlgorithm, HashType
     from cyclonedx.model.component import Component, ComponentType
 
@@ -143,7 +144,10 @@ def _networks(bundle: Path) -> list["Component"]:
             found.append(
                 Component(
                     name=name,
-                    type=ComponentType.MACHINE_LEARNING_MODEL,
+                    # Eager's weights come with their configuration; all others are networks.
+                    type=ComponentType.FILE
+                    if path.suffix == ".toml"
+                    else ComponentType.MACHINE_LEARNING_MODEL,
                     bom_ref=name,
                     hashes=[HashType(alg=HashAlgorithm.SHA_256, content=digest)],
                 )

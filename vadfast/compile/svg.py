@@ -26,9 +26,9 @@ def inline_svg(figure: Figure, name: str, description: str) -> str:
     """Returns ``figure`` as an <svg> element.
 
     Args:
-        figure: drawn with ``vadfast.evaluate.figure``'s colours and, if it has pictures, those pictures become data in the page.
-        name: differs between the figures of a page: identifiers inside begin with it.
-        description: for who cannot see it; any text.
+        figure: drawn in the colours of ``vadfast.evaluate.figure``; its pictures become data in the page.
+        name: another for each figure of a page: identifiers inside begin with it.
+        description: for those who cannot see it; any text.
     """
     stream = io.StringIO()
     # Text stays text, in the page's font; identifiers follow from the content, so equal runs write equal pages.

@@ -2,7 +2,8 @@
 
     REPOSITORY/NAME/config.pbtxt       what Triton reads
     REPOSITORY/NAME/1/model.onnx       the same bytes as a bundle's, whose hash the manifest holds
-    REPOSITORY/NAME/manifest.json ...  manifest, its hash, SIGNATURE and golden windows of the bundle: chains, calibration, threshold
+    REPOSITORY/NAME/manifest.json ...  the rest of the bundle: manifest (chains, calibration, threshold), its hash, SIGNATURE, golden windows,
+                                       bill of materials, licences
 
 Triton ignores what lies beside its own files. It serves windows one by one, and so the graph alone: chain and alert rule run at the client.
 """
@@ -27,8 +28,11 @@ if TYPE_CHECKING:
 
 ENGINE = "onnxruntime"  # the one of ours that Triton has, too: what it must have passed the gate in
 CONFIG, VERSION = "config.pbtxt", "1"
-# Windows of several cameras that Triton may run as one; it waits this long for more of them.
-MAX_BATCH, PREFERRED_BATCHES, MAX_DELAY_US = 16, (4, 8, 16), 5000
+MAX_JOINED = 16  # windows of several cameras that Triton may run as one call
+PREFERRED_BATCHES = (4, 8, 16)
+MAX_DELAY_US = (
+    5000  # that a window waits for others: an eighth of the time between two frames at 25 frames/s
+)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
@@ -94,7 +98,7 @@ def config_text(name: str, manifest: Manifest, manifest_hash: str) -> str:
         (
             f"name: {_quoted(name)}\n",
             f"backend: {_quoted(ENGINE)}\n",
-            f"max_batch_size: {MAX_BATCH}\n",
+            f"max_batch_size: {MAX_JOINED}\n",
             _tensor("input", "frames", "TYPE_UINT8", (spec.n_frames, spec.height, spec.width, 3)),
             _tensor("output", "components", "TYPE_FP32", (len(manifest.components),)),
             _tensor("output", "heatmap", "TYPE_FP32", manifest.heatmap),

@@ -85,7 +85,7 @@ def plan_runs(
     n_runs = max(2, n_windows // RUN_LENGTH)
     changes = [(video, change) for video in labelled for change in _label_changes(video, window)]
     n_labelled = min(len(changes), round(n_runs * _LABELLED_SHARE))
-    chosen = [changes[i] for i in _spread(len(changes), n_labelled)]
+    chosen = [changes[i] for i in spread(len(changes), n_labelled)]
     around = [_around(video, change, window) for video, change in chosen]
     return around + _normal_runs(normal, n_runs - n_labelled, window)
 
@@ -123,6 +123,16 @@ def read_run(plan: PlannedRun, spec: InputSpec) -> Run | None:
     )  # fmt: skip
 
 
+def spread(n: int, k: int) -> list[int]:
+    """Returns ``k`` of the places 0 .. n-1, as far apart as can be; all of them where there are no more.
+
+    >>> spread(10, 2), spread(2, 5)
+    ([2, 7], [0, 1])
+    """
+    k = min(n, k)
+    return [(2 * i + 1) * n // (2 * k) for i in range(k)]
+
+
 def _label_changes(video: Video, window: int) -> list[int]:
     if video.labels is None:
         return []
@@ -154,7 +164,3 @@ def _normal_runs(normal: Sequence[Tail], n_runs: int, window: int) -> list[Plann
             offset = (2 * j + 1) * n_scored // (2 * n_here) - n // 2
             plans.append(PlannedRun(tail.source, tail.first + window - 1 + max(offset, 0), n, None))
     return plans
-
-
-def _spread(n: int, k: int) -> list[int]:
-    return [(2 * i + 1) * n // (2 * k) for i in range(k)]

@@ -13,8 +13,9 @@ from rich.console import Console
 from vadfast.atomic import write_text
 from vadfast.cli import AllowUnsigned, Debug, JsonFile, TrustKeys, run_command, talk
 from vadfast.doctor.capacity import UTILISATION
-from vadfast.doctor.machine import machine, native_words, nvidia_gpu
+from vadfast.doctor.machine import machine, native_words
 from vadfast.errors import UsageError
+from vadfast.runtime.tensorrt.gpu import gpu_name
 
 _DTYPES = ("float32", "float16", "bfloat16", "float64")
 _ROUNDS = 15
@@ -89,7 +90,7 @@ def command(
         rounds=rounds,
         utilisation=utilisation,
     )
-    here = machine(nvidia_gpu())
+    here = machine(gpu_name())
     if _write({"machine": here, "operators": {}, "bundle": found}, json_file):
         out = Console(highlight=False, soft_wrap=True)
         _print_machine(here, out, "none that the NVIDIA driver shows")

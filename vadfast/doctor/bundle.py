@@ -46,13 +46,8 @@ class Examination:
 
     @property
     def chosen(self) -> Examined | None:
-        """The artefact that ``auto`` takes: the first of the smallest batch that runs; None where none does."""
-        return next((a for a in self._smallest if not a.refusal), None)
-
-    @property
-    def _smallest(self) -> list[Examined]:
-        batch = min(a.artefact.batch for a in self.artefacts)
-        return [a for a in self.artefacts if a.artefact.batch == batch]
+        """The artefact that ``auto`` takes: the first that runs; None where none does."""
+        return next((a for a in self.artefacts if not a.refusal), None)
 
     @property
     def fault(self) -> str | None:
@@ -60,7 +55,7 @@ class Examination:
         if self.chosen is not None:
             return self.chosen.fault or None
         reasons = "; ".join(
-            f"{a.artefact.backend} {a.artefact.precision}: {a.refusal}" for a in self._smallest
+            f"{a.artefact.backend} {a.artefact.precision}: {a.refusal}" for a in self.artefacts
         )
         return (
             f"{self.path.name}: none of its engines can run on this machine ({reasons}); compile the run again on a machine like "
@@ -68,9 +63,7 @@ class Examination:
         )
 
 
-def examine(
-    path: Path, *, trust: Trust, threads: int | None = None, rounds: int = 15
-) -> Examination:
+def examine(path: Path, *, trust: Trust, threads: int | None, rounds: int) -> Examination:
     """Opens the bundle of frames at ``path``; loads, tests and times its artefacts, one after the other.
 
     Raises:
@@ -86,7 +79,7 @@ def examine(
     return Examination(path, bundle.manifest, tuple(found))
 
 
-def examine_bags(path: Path, *, trust: Trust, rounds: int = 15) -> Examination:
+def examine_bags(path: Path, *, trust: Trust, rounds: int) -> Examination:
     """The same for a bundle that scores bags of features, which has one artefact. Raises BundleError."""
     folder, manifest, _unpacked = verify(path, BagManifest, trust)
     artefact = manifest.artefacts[0]

@@ -1,6 +1,5 @@
 """This machine in a few words: what decides which backends can run. Torch is never imported here."""
 
-import ctypes
 import os
 import platform
 from collections.abc import Sequence
@@ -39,18 +38,6 @@ def machine(gpu: str | None) -> dict[str, Any]:
 def n_cpus() -> int:
     """Returns how many CPUs this process may use."""
     return len(os.sched_getaffinity(0))
-
-
-def nvidia_gpu() -> str | None:
-    """Returns the name of the first GPU that the NVIDIA driver shows, or None where there is no driver or no GPU."""
-    try:
-        driver = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return None
-    device, name = ctypes.c_int(), ctypes.create_string_buffer(256)
-    if driver.cuInit(0) or driver.cuDeviceGet(ctypes.byref(device), 0):
-        return None
-    return None if driver.cuDeviceGetName(name, len(name), device) else name.value.decode()
 
 
 def native_words(native: str | dict[str, Any]) -> str:

@@ -65,9 +65,8 @@ def judge(
         try:
             films = list(_film_costs(video, manifest.input))
             document["capacity"] = _capacity(found, chosen, films, threads, utilisation)
-        except (
-            UsageError
-        ) as error:  # such as maps that a teacher wants of each film, and clips have none
+        # Such as maps that a teacher wants of each film: clips have none.
+        except UsageError as error:
             document["no_capacity"] = str(error)
         except BackendError as error:  # a teacher cannot run, so nothing can be scored
             document["no_capacity"] = document["fault"] = str(error)

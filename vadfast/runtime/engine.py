@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 # Of uint8 frames: 8 windows of 5 frames in 4K.
 MAX_CALL_BYTES = 1 << 30
 
-# Backend name -> "module:class". Strings, because the last two need torch and are imported only
+# Backend name -> "module:class". Strings, because the last three need torch and are imported only
 # when one of them is chosen.
 ENGINES = {
     "mnn": "vadfast.runtime.engines.mnn:MNNEngine",
@@ -37,6 +37,7 @@ ENGINES = {
     "onnxruntime": "vadfast.runtime.engines.onnxruntime:ONNXRuntimeEngine",
     "tensorrt": "vadfast.runtime.engines.tensorrt:TensorRTEngine",
     "inductor": "vadfast.compile.backends.inductor:InductorEngine",
+    "cuda": "vadfast.compile.backends.cuda:CUDAEngine",
     "eager": "vadfast.compile.backends.eager:EagerEngine",
 }
 

@@ -31,6 +31,8 @@ _NEEDED = {
     "bf16": "bf16 instructions",
     "int8": "8-bit dot products (VNNI, AMX, or those of ARMv8.2)",
 }
+# The backends that are a ``--target`` of their own.
+ON_GPU = ("tensorrt", "cuda")
 INT8_MODEL = "artefacts/int8/model.onnx"
 
 
@@ -71,6 +73,7 @@ class Backend(Protocol):
 
 def all_backends() -> tuple[Backend, ...]:
     """Returns the backends in the order of the table; ``eager`` is first because all others are compared with it."""
+    from vadfast.compile.backends.cuda import CUDABackend
     from vadfast.compile.backends.eager import EagerBackend
     from vadfast.compile.backends.inductor import InductorBackend
     from vadfast.compile.backends.mnn import MNNBackend
@@ -85,17 +88,18 @@ def all_backends() -> tuple[Backend, ...]:
         ONNXRuntimeBackend(),
         OpenVINOBackend(),
         TensorRTBackend(),
+        CUDABackend(),
     )
 
 
 def backends_of(target: str) -> tuple[Backend, ...]:
-    """Returns those of ``--target``: auto is all, cpu all but TensorRT, tensorrt itself, and eager in each."""
+    """Returns those of ``--target``: auto is all, cpu all without a GPU, tensorrt and cuda themselves, and eager in each."""
     backends = all_backends()
     if target == "auto":
         return backends
-    return tuple(
-        b for b in backends if b.name == "eager" or (b.name == "tensorrt") == (target == "tensorrt")
-    )
+    if target in ON_GPU:
+        return tuple(b for b in backends if b.name in ("eager", target))
+    return tuple(b for b in backends if b.name not in ON_GPU)
 
 
 def refusal(backend: Backend, precision: Precision) -> str | None:

@@ -11,6 +11,8 @@ from vadfast.train.config import RunConfig
 
 __all__ = ["EagerBackend", "EagerEngine"]  # the runtime finds the engine under this module's name
 
+WEIGHTS = "artefacts/eager/model.safetensors"
+
 
 class EagerBackend:
     """The model as it was trained."""
@@ -21,7 +23,7 @@ class EagerBackend:
 
     def path(self, precision: Precision) -> str:
         """Its weights; the configuration is beside them."""
-        return "artefacts/eager/model.safetensors"
+        return WEIGHTS
 
     def can_run(self, precision: Precision) -> str | None:
         """Runs wherever this command does."""
@@ -30,11 +32,12 @@ class EagerBackend:
     def build(self, workshop: Workshop, precision: Precision, batch: int) -> Engine:
         """Copies weights and configuration of the run, enough to make the model again; a network without one runs, and never ships."""
         if workshop.run is not None:
-            _copy(workshop.run, (workshop.folder / self.path(precision)).parent)
+            copy_run(workshop.run, (workshop.folder / self.path(precision)).parent)
         return EagerEngine(workshop.scorer, workshop.spec, batch=batch, threads=workshop.threads)
 
 
-def _copy(run: Path, folder: Path) -> None:
+def copy_run(run: Path, folder: Path) -> None:
+    """Writes what makes the model of ``run`` again into ``folder``: weights, and the configuration without this machine's paths."""
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(run / MODEL_FILE, folder / MODEL_FILE)
     config = RunConfig.load(run / CONFIG_FILE)

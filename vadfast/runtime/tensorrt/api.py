@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 
-class ErrorOfParser(Protocol):
+class ParserError(Protocol):
     """``ParserError``."""
 
     def desc(self) -> str: ...
@@ -35,7 +35,7 @@ class Parser(Protocol):
     num_errors: int
 
     def parse_from_file(self, path: str, /) -> bool: ...
-    def get_error(self, index: int, /) -> ErrorOfParser: ...
+    def get_error(self, index: int, /) -> ParserError: ...
 
 
 class HostMemory(Protocol):

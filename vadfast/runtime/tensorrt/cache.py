@@ -22,7 +22,7 @@ from vadfast.runtime.tensorrt.library import Library
 log = logging.getLogger(__name__)
 
 _RECIPE = 1  # of how builder.py builds; raised with it
-_OWN_ONLY = 0o022  # nobody else may write
+_OTHERS_WRITE = 0o022  # the permissions of group and world
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ def _read_header(file: Path) -> dict[str, Any]:
 def _check_owner(file: Path) -> None:
     """An engine is executable code: one that another user may have written is not opened."""
     status = file.stat()
-    if status.st_uid not in (0, os.geteuid()) or status.st_mode & _OWN_ONLY:
+    if status.st_uid not in (0, os.geteuid()) or status.st_mode & _OTHERS_WRITE:
         raise ValueError(f"{file.name} can be written by another user")
 
 

@@ -22,7 +22,7 @@ class Gpu:
 def driver_refusal() -> str | None:
     """Returns None, or in a few words why no program could use an NVIDIA GPU here. Loads the driver, and nothing else."""
     try:
-        driver = ctypes.CDLL("libcuda.so.1")
+        driver = _driver()
     except OSError:
         return "no NVIDIA driver"
     if status := driver.cuInit(0):
@@ -31,6 +31,16 @@ def driver_refusal() -> str | None:
     if driver.cuDeviceGetCount(ctypes.byref(count)) or count.value < 1:
         return "the NVIDIA driver shows no GPU (CUDA_VISIBLE_DEVICES may hide it)"
     return None
+
+
+def gpu_name() -> str | None:
+    """Returns what the driver calls the GPU, or None where ``driver_refusal`` says why there is none. Needs no CuPy."""
+    if driver_refusal() is not None:
+        return None
+    driver, device, name = _driver(), ctypes.c_int(), ctypes.create_string_buffer(256)
+    if driver.cuDeviceGet(ctypes.byref(device), 0):
+        return None
+    return None if driver.cuDeviceGetName(name, len(name), device) else name.value.decode()
 
 
 def import_cupy() -> Any:
@@ -57,6 +67,10 @@ def find_gpu() -> Gpu:
     except cupy.cuda.runtime.CUDARuntimeError as error:
         raise BackendError(f"cannot run here: CUDA says {first_line(error)}") from error
     return Gpu(found["name"].decode(), f"{found['major']}.{found['minor']}", driver)
+
+
+def _driver() -> Any:
+    return ctypes.CDLL("libcuda.so.1")
 
 
 def cuda_words(error: Exception) -> str:

@@ -1,0 +1,142 @@
+"""The fused model in PyTorch on an NVIDIA GPU: Triton's operators, channels last, half precision, replayed as one CUDA graph.
+
+It needs torch and triton wherever it runs, so it ships only for ``--target cuda``; TensorRT needs neither.
+"""
+
+import copy
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from vadfast.compile.backends import Precision, Workshop
+from vadfast.compile.backends.eager import WEIGHTS, copy_run
+from vadfast.errors import BackendError, first_line
+from vadfast.runtime.engine import Engine, Outputs
+from vadfast.runtime.manifest import InputSpec
+
+_N_WARM_UP = 3  # of the operators and the libraries, which choose and allocate in their first calls
+
+
+class CUDABackend:
+    """One captured graph with a static batch."""
+
+    name = "cuda"
+    precisions: tuple[Precision, ...] = ("fp32", "fp16")
+    packages: tuple[str, ...] = ("torch", "triton")
+
+    def path(self, precision: Precision) -> str:
+        """The weights, with the configuration beside them: those that eager PyTorch reads."""
+        return WEIGHTS
+
+    def can_run(self, precision: Precision) -> str | None:
+        """Needs a GPU that torch can use."""
+        import torch
+
+        return None if torch.cuda.is_available() else "cannot run here: torch finds no NVIDIA GPU"
+
+    def build(self, workshop: Workshop, precision: Precision, batch: int) -> Engine:
+        """Fuses a copy of the scorer on the GPU and captures it."""
+        if workshop.run is not None:
+            copy_run(workshop.run, (workshop.folder / self.path(precision)).parent)
+        return CUDAEngine(copy.deepcopy(workshop.scorer), workshop.spec, precision, batch)
+
+
+class CUDAEngine:
+    """A graph whose input and output memory was set aside when it was captured; a call allocates the two results and nothing else."""
+
+    backend = "cuda"
+
+    def __init__(self, scorer: Any, spec: InputSpec, precision: str, batch: int) -> None:
+        """Takes ``scorer`` over: it is moved to the GPU and fused.
+
+        Raises:
+            BackendError: the GPU cannot run or capture it.
+        """
+        import torch
+
+        self.precision, self.batch = precision, batch
+        self._graph: Any
+        self._frames: Any
+        self._outputs: Any
+        self._shape = (batch, spec.n_pictures, spec.height, spec.width, 3)
+        try:
+            self._capture(scorer)
+        except (RuntimeError, torch.cuda.OutOfMemoryError) as error:
+            raise BackendError(
+                f"torch cannot run or capture it on this GPU: {first_line(error)}"
+            ) from error
+
+    @classmethod
+    def load(
+        cls, model_path: Path, *, precision: str, batch: int, threads: int | None = None
+    ) -> Self:
+        """Reads the run directory that holds ``model_path``; ``threads`` are a CPU's, and mean nothing here.
+
+        Raises:
+            BackendError: torch finds no GPU, or ``precision`` is neither fp32 nor fp16.
+        """
+        import torch
+
+        from vadfast.models.registry import load_run
+
+        if not torch.cuda.is_available():
+            raise BackendError("torch finds no NVIDIA GPU; take another --backend")
+        if precision not in ("fp32", "fp16"):
+            raise BackendError(f"precision must be fp32 or fp16 on a GPU, got {precision!r}")
+        model = load_run(model_path.parent)
+        return cls(model.scorer, model.input, precision, batch)
+
+    def __call__(self, frames: npt.NDArray[np.uint8]) -> Outputs:
+        """Scores ``frames`` uint8 [batch, T, H, W, 3]."""
+        if frames.dtype != np.uint8 or frames.shape != self._shape:
+            raise ValueError(
+                f"frames must be uint8 {list(self._shape)}, got {frames.dtype} {list(frames.shape)}"
+            )
+        self._pinned.numpy()[...] = frames
+        with self._stream():
+            self._frames.copy_(self._pinned, non_blocking=True)
+            self._graph.replay()
+            for host, device in zip(self._results, self._outputs, strict=True):
+                host.copy_(device, non_blocking=True)
+        self._queue.synchronize()
+        components, heatmap = (host.numpy().copy() for host in self._results)
+        return Outputs(components, heatmap)
+
+    def close(self) -> None:
+        """Gives the graph and its memory back."""
+        self._graph = self._frames = self._outputs = None
+
+    def _stream(self) -> Any:
+        import torch
+
+        return torch.cuda.stream(self._queue)
+
+    def _capture(self, scorer: Any) -> None:
+        import torch
+
+        from vadfast.fusion import fuse
+
+        scorer = scorer.eval().to("cuda", memory_format=torch.channels_last)
+        fuse(scorer, "infer")
+        self._pinned = torch.zeros(self._shape, dtype=torch.uint8, pin_memory=True)
+        self._frames = self._pinned.to("cuda")
+        self._queue = torch.cuda.Stream()
+        half = self.precision == "fp16"
+
+        def run() -> tuple[Any, ...]:
+            # Without the cache, whose casts would be made outside of the graph. Scores are float32: autocast keeps sums and logarithms there.
+            with torch.autocast("cuda", torch.float16, enabled=half, cache_enabled=False):
+                return tuple(out.float() for out in scorer(self._frames))
+
+        with torch.inference_mode():
+            self._queue.wait_stream(torch.cuda.current_stream())
+            with self._stream():
+                for _ in range(_N_WARM_UP):
+                    run()
+            self._queue.synchronize()
+            self._graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self._graph, stream=self._queue):
+                self._outputs = run()
+        self._results = [torch.empty(out.shape, pin_memory=True) for out in self._outputs]
