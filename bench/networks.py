@@ -1,7 +1,7 @@
 """The networks that engines are measured on: random weights (speed does not depend on them), frames of the made scene."""
 
 from collections.abc import Callable
-from importlib import import_module
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from bench.cost import Cost
 from bench.shapes import Network
+from vadfast.compile.gate import Scorecard
 from vadfast.data import synthetic
+from vadfast.methods import model_module
 from vadfast.models import adl, apn, prediction, std
 from vadfast.runtime.engine import Outputs
 from vadfast.runtime.manifest import InputSpec
@@ -19,34 +21,30 @@ from vadfast.runtime.preprocess import Preprocess
 N_WINDOWS = 4
 
 
-def _adl(network: Network) -> nn.Module:
-    config = adl.ADLConfig(image_size=network.image_size, width=network.width)
-    return adl.Scorer(adl.Generator(config))
-
-
-def _apn(network: Network) -> nn.Module:
-    config = apn.APNConfig(image_size=network.image_size, width=network.width)
-    return apn.Scorer(apn.Network(config))
-
-
-def _std(network: Network) -> nn.Module:
-    config = std.STDConfig(image_size=network.image_size, neck=network.width)
-    return std.Scorer(std.Network(config))
-
-
-_SCORERS: dict[str, Callable[[Network], nn.Module]] = {"adl": _adl, "apn": _apn, "std": _std}
+_CONFIGS: dict[str, Callable[[Network], Any]] = {
+    "adl": lambda network: adl.ADLConfig(image_size=network.image_size, width=network.width),
+    "apn": lambda network: apn.APNConfig(image_size=network.image_size, width=network.width),
+    "std": lambda network: std.STDConfig(image_size=network.image_size, neck=network.width),
+}
 
 
 def scorer_of(network: Network) -> nn.Module:
     """The scorer of ``network``, the same on every call."""
     torch.manual_seed(0)
-    return _SCORERS[network.method](network).eval()
+    module = model_module(network.method)
+    scorer: nn.Module = module.Scorer(module.Network(_CONFIGS[network.method](network)))
+    return scorer.eval()
+
+
+def scorecard_of(network: Network) -> Scorecard:
+    """What the gate knows of ``network``."""
+    return Scorecard(*model_module(network.method).meaning(_CONFIGS[network.method](network)))
 
 
 def spec_of(network: Network) -> InputSpec:
     """The input of ``network`` as bundles describe it."""
     side = network.image_size
-    n_frames = import_module(f"vadfast.models.{network.method}").N_FRAMES
+    n_frames = model_module(network.method).N_FRAMES
     return InputSpec(n_frames=n_frames, height=side, width=side, fps=synthetic.FPS)
 
 

@@ -21,14 +21,17 @@ from bench.device import is_quick
 from bench.networks import (
     N_WINDOWS,
     cost_of,
+    scorecard_of,
     scorer_of,
     spec_of,
     truth_of,
     windows_of,
 )
-from vadfast.compile.backends import Workshop, all_backends, refusal
+from vadfast.compile.backends import Precision, Workshop, backends_of, refusal
 from vadfast.compile.export import export_onnx
-from vadfast.compile.gate import BOUNDS
+from vadfast.compile.gate import BOUNDS, Scored
+from vadfast.compile.int8 import make_int8
+from vadfast.compile.windows import Run
 from vadfast.errors import BackendError
 from vadfast.models.eager import EagerEngine
 from vadfast.runtime.engine import Engine, Outputs
@@ -46,6 +49,9 @@ PROVIDERS = (
     "onnxruntime",
     "openvino",
     "openvino bf16",
+    "onnxruntime int8",
+    "openvino int8",
+    "openvino int8-bf16",
     "mnn",
 )
 # What compiling with one library, as its own documentation says, would have given.
@@ -125,10 +131,13 @@ def open_engines(network: shapes.Network, stack: ExitStack) -> Field:
         providers[slowest_search] = Provider(_frozen(network))
     # Not the run's folder: no backend that is raced here copies files of a run.
     workshop = Workshop(scorer_of(network), spec, folder, folder)
-    for backend in all_backends():
+    in_8_bits = _in_8_bits(network, workshop)
+    for backend in backends_of("cpu"):
         for precision in backend.precisions:
             name = backend.name if precision == "fp32" else f"{backend.name} {precision}"
             reason = refusal(backend, precision)
+            if reason is None and precision.startswith("int8"):
+                reason = in_8_bits or None
             if reason is not None:
                 refused[name] = reason
                 continue
@@ -145,6 +154,23 @@ def open_engines(network: shapes.Network, stack: ExitStack) -> Field:
             providers[name] = Provider(_caller(engine, windows), dtype=precision)
     checked = {n: replace(p, result=_of_all_windows(p.call)) for n, p in providers.items()}
     return Field(checked, _checker(network, providers), refused, cost_of(network))
+
+
+def _in_8_bits(network: shapes.Network, workshop: Workshop) -> str:
+    """Makes the model in 8 bits, each window a video of its own; returns why there is none, or nothing.
+
+    Random weights keep fewer layers in float than trained ones: docs/bundles.md has a trained network.
+    """
+    if is_quick():
+        return "its layers are tried for a minute; run without --quick"
+    backend = next(b for b in backends_of("cpu") if b.name == "openvino")
+    precision: Precision = "int8-bf16" if refusal(backend, "int8-bf16") is None else "int8"
+    if (reason := refusal(backend, precision)) is not None:
+        return reason
+    truth, n = truth_of(network), workshop.spec.n_frames
+    runs = [Run(f"window {i}", n - 1, w[0], None, n) for i, w in enumerate(windows_of(network))]
+    scored = Scored([c[None] for c in truth.components], [h[None] for h in truth.heatmap])
+    return make_int8(workshop, backend, precision, runs, scored, scorecard_of(network)).refused
 
 
 def _caller(engine: Engine, windows: list[np.ndarray]) -> Callable[[int], Outputs]:
@@ -182,7 +208,7 @@ def _checker(
 
     def check(name: str, results: list[Outputs]) -> Check:
         # The gate's bounds, on every window: what vadfast.compile would not ship is not timed.
-        bounds = BOUNDS["bf16" if providers[name].dtype == "bf16" else "fp32"]
+        bounds = next(b for precision, b in BOUNDS.items() if precision == providers[name].dtype)
         got = np.concatenate([outputs.components for outputs in results])
         maps = np.concatenate([outputs.heatmap for outputs in results])
         score = float(np.abs(got - truth.components).max()) / bounds.score_error["dB"]
@@ -204,6 +230,7 @@ def _of_all_windows(call: Callable[[int], Outputs]) -> Callable[[int], list[Outp
     targets={
         "mnn": Target(1.6, PLAIN),
         "openvino bf16": Target(3.0, PLAIN),
+        "openvino int8-bf16": Target(4.5, ()),
     },
 )
 def test_adl_full(stack: ExitStack) -> Field:
