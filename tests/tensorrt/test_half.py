@@ -20,15 +20,16 @@ HALF, FLOAT = TensorProto.FLOAT16, TensorProto.FLOAT
 
 
 class Attending(TinyScorer):
-    """The tiny scorer with what float16 must leave alone between two products: a norm, a softmax, a square, and a resize."""
+    """The tiny scorer with a resize between two products, and with what float16 must leave alone there: a norm, a softmax, a square."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.query, self.gain = nn.Conv2d(6, 6, 1), nn.Conv2d(6, 6, 1)
+        self.query, self.gain, self.finer = (nn.Conv2d(6, 6, 1) for _ in range(3))
 
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         clip = frames.float().permute(0, 1, 4, 2, 3) / 127.5 - 1
         x = self.query(clip[:, :-1].flatten(1, 2))
+        x = self.finer(nn.functional.interpolate(x, scale_factor=2.0))[:, :, ::2, ::2]
         x = x * self.gain(x * x).sigmoid()
         x = x / (x * x).sum(dim=1, keepdim=True).sqrt().clamp_min(1e-6)
         x = nn.functional.interpolate(x, scale_factor=2.0, mode="bilinear")[:, :, ::2, ::2]
@@ -67,6 +68,10 @@ def test_products_are_in_float16_and_the_score_is_not(pair: tuple[Path, Path]) -
             assert types[node.output[0]] == FLOAT, node.op_type
         if node.op_type == "Relu":
             assert types[node.output[0]] == HALF
+        if node.op_type == "Resize":
+            assert types[node.input[2]] == FLOAT, "scales"
+    resized = {types[n.output[0]] for n in graph.node if n.op_type == "Resize"}
+    assert resized in (set(), {HALF, FLOAT}), "one between two products, one behind a norm"
     # One leads to a product, one to a sum.
     squares = [n for n in graph.node if n.op_type == "Mul" and n.input[0] == n.input[1]]
     assert [types[n.output[0]] for n in squares] in ([], [FLOAT, FLOAT])

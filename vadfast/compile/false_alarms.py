@@ -58,9 +58,9 @@ def fit_tail(parts: Sequence[Scores], rule: AlertRule) -> Tail | None:
     )
 
 
-def threshold_of(tail: Tail, alarms_per_frame: float) -> float:
-    """Returns the threshold that is exceeded by a peak so often, at least the level of the tail."""
-    ratio = alarms_per_frame / tail.peaks_per_frame
+def threshold_of(tail: Tail, per_frame: float) -> float:
+    """Returns the threshold that ``per_frame`` peaks a frame exceed, at least the level of the tail: ``alarms_per_frame`` backwards."""
+    ratio = per_frame / tail.peaks_per_frame
     if ratio >= 1:
         return tail.level
     if tail.shape == 0:
@@ -126,6 +126,7 @@ def _peaks(parts: Sequence[Scores], rule: AlertRule) -> tuple[float, Scores]:
 
 
 def _fit(excesses: Scores) -> tuple[float, float]:
+    """Shape and scale, by maximum likelihood."""
     from scipy.stats import genpareto
 
     if len(excesses) < PEAKS_FOR_A_SHAPE:

@@ -77,7 +77,7 @@ class Messages:
 
     def _take(self, severity: int, message: str) -> None:
         if severity <= 1:  # INTERNAL_ERROR, ERROR
-            self._errors.append(first_line(RuntimeError(message)))
+            self._errors.append(message.strip().partition("\n")[0])
         if severity <= 3:  # WARNING, INFO; VERBOSE is thousands of lines
             log.debug("tensorrt: %s", message)
 
