@@ -23,8 +23,8 @@ from bench.cost import Cost
 from bench.device import clock, is_tiny
 from bench.machine import StealMeter, is_busy, load_average, this_machine
 from bench.results import Row
-from vadfast.compile.race import Timing, alternate, ratio, wall_clock
 from vadfast.progress import steps
+from vadfast.race import Timing, alternate, ratio, wall_clock
 
 BUDGET_S, FEWEST_ROUNDS = 60.0, 5
 

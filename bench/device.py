@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from bench.shapes import Shape
-from vadfast.compile.race import Call, Clock, wall_clock
+from vadfast.race import Call, Clock, wall_clock
 
 Function = Callable[..., Any]
 QUICK = "VADFAST_BENCH_QUICK"

@@ -24,9 +24,9 @@ from vadfast.compile.backends.mnn import MNNBackend
 from vadfast.compile.backends.openvino import OpenVINOBackend
 from vadfast.compile.export import export_onnx
 from vadfast.compile.gate import BOUNDS
-from vadfast.compile.race import alternate
 from vadfast.data import synthetic
 from vadfast.progress import steps
+from vadfast.race import alternate
 from vadfast.runtime.bundle import open_bundle
 from vadfast.runtime.engine import Engine, Outputs, open_engine
 from vadfast.runtime.session import score_source

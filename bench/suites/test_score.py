@@ -24,8 +24,8 @@ from bench.bundles import make_bundle
 from bench.conftest import Desk
 from bench.machine import energy_j
 from bench.real_data import CLIP, real
-from vadfast.compile.race import ratio, summarise
 from vadfast.data import synthetic
+from vadfast.race import ratio, summarise
 from vadfast.runtime.bundle import open_bundle
 from vadfast.runtime.engine import open_engine
 from vadfast.runtime.preprocess import Preprocess

@@ -9,7 +9,7 @@ import pytest
 from bench.child import child, peak_mb
 from bench.conftest import Replay
 from bench.contest import Check, Contest, Field, Provider, Target
-from vadfast.compile.race import Timing, ratio, summarise
+from vadfast.race import Timing, ratio, summarise
 
 
 def _sleep(ms: float, result: float) -> Any:

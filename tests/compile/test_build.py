@@ -19,8 +19,8 @@ from vadfast.compile.__main__ import command
 from vadfast.compile.backends import refusal
 from vadfast.compile.backends.onnxruntime import ONNXRuntimeBackend
 from vadfast.compile.plan import Options
-from vadfast.compile.race import Timing
 from vadfast.errors import GateError, UsageError
+from vadfast.race import Timing
 from vadfast.runtime.bundle import open_bundle
 from vadfast.runtime.engine import cpu_features, open_engine
 from vadfast.runtime.score import run_chain

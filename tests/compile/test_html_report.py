@@ -19,9 +19,9 @@ from vadfast.compile.__main__ import command
 from vadfast.compile.evidence import N_PICTURES, Answer, Evidence
 from vadfast.compile.gate import Scored
 from vadfast.compile.plots import draw_agreement, draw_calibration, draw_race
-from vadfast.compile.race import Timing, summarise
 from vadfast.compile.svg import inline_svg
 from vadfast.compile.windows import Run
+from vadfast.race import Timing, summarise
 from vadfast.runtime.bundle import open_bundle
 from vadfast.runtime.engine import Engine
 

@@ -52,16 +52,24 @@ def _simulated(path: Path) -> ONNXRuntimeEngine:
 
 
 class Rough(TinyScorer):
-    """Its second layer takes values of which one channel is a thousand times the others: 8 bits lose these."""
+    """Its third layer takes values of which one channel is a thousand times the others: 8 bits lose these."""
 
     def __init__(self) -> None:
         super().__init__()
-        first, second = self.net[0], self.net[2]
-        assert isinstance(first, nn.Conv2d)
+        self.net = nn.Sequential(
+            nn.Conv2d(6, 8, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(8, 8, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(8, 3, 3, padding=1),
+            nn.Tanh(),
+        )
+        second, third = self.net[2], self.net[4]
         assert isinstance(second, nn.Conv2d)
+        assert isinstance(third, nn.Conv2d)
         with torch.no_grad():
-            first.weight[0] = 1000 * first.weight[0].abs()
-            second.weight[:, 0] /= 1e6
+            second.weight[0] = 1000 * second.weight[0].abs()
+            third.weight[:, 0] /= 1e6
 
 
 class Skip(TinyScorer):
@@ -75,11 +83,13 @@ class Skip(TinyScorer):
 class _Skip(nn.Module):
     def __init__(self) -> None:
         super().__init__()
+        self.first = nn.Conv2d(6, 6, 3, padding=1)
         self.a = nn.Conv2d(6, 8, 3, stride=2, padding=1)
         self.up = nn.ConvTranspose2d(8, 8, 2, stride=2)
         self.b = nn.Conv2d(14, 3, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x).relu()
         return self.b(torch.cat([x, self.up(self.a(x).relu())], dim=1)).tanh()
 
 
@@ -107,10 +117,10 @@ def test_a_layer_that_breaks_the_gate_is_kept_in_float_and_named(
 ) -> None:
     torch.manual_seed(0)
     found, truth = _made(Rough(), runs, tmp_path)
-    assert found == Int8(2, ("net.2",))
+    assert found == Int8(2, ("net.4",))
     assert (
-        int8_words({"n_layers": 2, "kept": ["net.2"], "refused": ""})
-        == "int8: 1 of 2 convolutions; the gate keeps in float: net.2"
+        int8_words({"n_layers": 2, "kept": ["net.4"], "refused": ""})
+        == "int8: 1 of 2 convolutions; the gate keeps in float: net.4"
     )
     engine = _simulated(tmp_path / INT8_MODEL)
     with steps("gate", 100) as bar:
@@ -129,7 +139,7 @@ def test_a_gate_that_lets_nothing_through_is_said(
     runs: list[Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("vadfast.compile.int8.layers_in_float", lambda *_: None)
-    found, _ = _made(TinyScorer(), runs, tmp_path)
+    found, _ = _made(Rough(), runs, tmp_path)
     assert found.refused == "the gate keeps all 2 layers out of 8 bits"
     assert int8_words({"n_layers": 2, "kept": [], "refused": found.refused}).startswith(
         "int8: none"
@@ -151,11 +161,12 @@ def test_inputs_and_weights_of_convolutions_are_quantised_and_nothing_else(
         "net." + name: [made_by[i].op_type if i in made_by else "" for i in node.input[:2]]
         for node in graph.node
         if node.op_type in ("Conv", "ConvTranspose")
-        for name in ("a", "up", "b")
+        for name in ("first", "a", "up", "b")
         if any(f"net.{name}." in i for i in node.input)
     }
     assert kinds["net.a"] == kinds["net.b"] == ["DequantizeLinear"] * 2
     assert kinds["net.up"] == ["Relu", ""]
+    assert kinds["net.first"] == ["Reshape", ""], "pixels are not in 8 bits twice"
     concat = next(node for node in graph.node if node.op_type == "Concat")
     assert made_by[concat.input[1]].op_type == "ConvTranspose", "what a layer gives is in float"
     readers = [node for node in graph.node if concat.output[0] in node.input]

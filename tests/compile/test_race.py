@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vadfast.compile.race import N_WARM_UP, race, summarise
 from vadfast.progress import steps
+from vadfast.race import N_WARM_UP, race, summarise
 from vadfast.runtime.engine import Outputs
 
 WINDOWS = [np.zeros((1, 3, 8, 8, 3), np.uint8)]

@@ -14,12 +14,12 @@ import pytest
 from tests.doctor.made_bags import make_bag_bundle
 from tests.tiny_bundle import artefact, manifest_values, seal
 from vadfast.cli import exit_code_of
-from vadfast.compile.race import Call, Clock, Timing, summarise
 from vadfast.doctor import films
 from vadfast.doctor.__main__ import command
 from vadfast.doctor.capacity import RATES
 from vadfast.doctor.films import made_films
 from vadfast.errors import BackendError, UsageError, VadfastError
+from vadfast.race import Call, Clock, Timing, summarise
 from vadfast.score.__main__ import command as score
 
 ARTEFACT_KEYS = {

@@ -8,8 +8,8 @@ import pytest
 import torch
 from vadfast_kernels import _native, ops
 
+from vadfast import machine as machine_module
 from vadfast.cli import exit_code_of
-from vadfast.doctor import machine as machine_module
 from vadfast.doctor.__main__ import command
 
 

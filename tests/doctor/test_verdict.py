@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from tests.tiny_bundle import artefact, manifest_values
-from vadfast.compile.race import Timing
 from vadfast.doctor.bundle import Examination, Examined
 from vadfast.doctor.verdict import _more
+from vadfast.race import Timing
 from vadfast.runtime.manifest import Artefact, Manifest
 
 

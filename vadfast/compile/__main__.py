@@ -148,16 +148,16 @@ def command(
             )
         _compile_bags(run, out, options, json_file)
         return
+    if report_file is not None:
+        from vadfast.compile.html_report import check_report
+
+        check_report(report_file)
     source = _source(run, module)
     if dry_run:
         for line in plan_build(source, out, options).words():
             typer.echo(line)
         return
     evidence = Evidence()
-    if report_file is not None:
-        from vadfast.compile.html_report import check_report
-
-        check_report(report_file)
     try:
         report = build_bundle(source, out, options, evidence)
     except GateError as error:

@@ -36,15 +36,15 @@ from vadfast.compile.false_alarms import parse_rate
 from vadfast.compile.gate import Scorecard, Scored, bounds_of, judge, score_runs
 from vadfast.compile.int8 import Int8, make_int8
 from vadfast.compile.plan import Options, Plan, plan_build
-from vadfast.compile.race import load_average, race
 from vadfast.compile.report import Report, race_table
-from vadfast.compile.sealing import make_manifest, write
+from vadfast.compile.sealing import make_manifest, write_sealed
 from vadfast.compile.signing import open_key
 from vadfast.compile.teachers import carry
 from vadfast.compile.windows import Run, read_run
 from vadfast.errors import GateError, SourceError
 from vadfast.models.eager import EagerEngine
 from vadfast.progress import steps
+from vadfast.race import load_average, race
 from vadfast.runtime.manifest import (
     AlertRule,
     Calibration,
@@ -54,6 +54,9 @@ from vadfast.runtime.signature import fingerprint
 if TYPE_CHECKING:
     from vadfast.compile.module import ModuleSpec
     from vadfast.models.registry import TrainedModel
+
+# By how fast they are in 8 bits; the first that runs here judges which layers stay in float.
+_INT8_ORDER = ("tensorrt", "openvino", "onnxruntime")
 
 __all__ = ["Options", "build_bundle", "plan_build"]
 
@@ -140,9 +143,18 @@ def _decide(
     calibration, alert = _calibrate(plan, shipped[0], evidence)
     golden = choose_golden(runs, truth.components, median_ms=shipped[0].median_ms)
     spec, networks = carry(model.input, folder)
-    manifest = make_manifest(plan, spec, heatmap, calibration, alert, shipped, gate, rows)
+    manifest = make_manifest(
+        plan,
+        spec=spec,
+        heatmap=heatmap,
+        calibration=calibration,
+        alert=alert,
+        shipped=shipped,
+        gate=gate,
+        rows=rows,
+    )
     key = open_key(plan.options.sign)
-    sealed = write(plan, manifest, folder, shipped, golden, networks, key)
+    sealed = write_sealed(plan, manifest, folder, shipped, golden, networks, key)
     return Report(
         bundle=plan.out,
         eager_ms=eager.median_ms,
@@ -180,9 +192,9 @@ def _score_eager(model: "TrainedModel", runs: Sequence[Run]) -> Scored:
 
 
 def _in_8_bits(plan: Plan, workshop: Workshop, runs: Sequence[Run], truth: Scored) -> Int8:
-    """Makes the model in 8 bits for an engine that may ship it and can run it here, in the fastest form that it has."""
-    # Reversed: OpenVINO, which measured far faster in 8 bits, before ONNX Runtime.
-    for backend in reversed(backends_of(plan.options.target)):
+    """Makes the model in 8 bits for the best engine that may ship it and can run it here, in the fastest form that it has."""
+    here = {backend.name: backend for backend in backends_of(plan.options.target)}
+    for backend in (here[name] for name in _INT8_ORDER if name in here):
         for precision in reversed(backend.precisions):
             if (
                 precision.startswith("int8")

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from vadfast.compile.false_alarms import MIN_PEAKS, expected, fit_tail, threshold_of
+from vadfast.compile.false_alarms import DAY_S, MIN_PEAKS, expected, fit_tail, threshold_of
 from vadfast.compile.windows import Tail as VideoTail
 from vadfast.errors import UsageError
 from vadfast.progress import Steps
@@ -124,7 +124,7 @@ def _allowing(
             f"--false-alarms: needs normal video whose scores peak {MIN_PEAKS} times at least, got fewer in {n_frames} frames; give longer "
             "normal video by --calibrate DIR"
         )
-    threshold = threshold_of(tail, per_day / (fps * 86400))
+    threshold = threshold_of(tail, per_day / (fps * DAY_S))
     clear = min(rule.clear_threshold, threshold)
     return rule.model_copy(update={"threshold": threshold, "clear_threshold": clear})
 

@@ -16,10 +16,10 @@ from vadfast.compile.backends import (
 from vadfast.compile.gate import Verdict, bounds_of
 from vadfast.compile.int8 import Int8
 from vadfast.compile.plan import Plan
-from vadfast.compile.race import Timing
 from vadfast.compile.report import Row
 from vadfast.compile.windows import Run
 from vadfast.errors import BackendError
+from vadfast.race import Timing
 from vadfast.runtime.engine import Engine
 
 

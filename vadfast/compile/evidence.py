@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from vadfast.compile.gate import Scored
-from vadfast.compile.race import Timing
 from vadfast.compile.windows import Run, spread
+from vadfast.race import Timing
 from vadfast.runtime.engine import Engine
 from vadfast.runtime.manifest import Calibration, Chain, Component
 from vadfast.runtime.score import run_chain

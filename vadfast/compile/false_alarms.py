@@ -19,10 +19,11 @@ import numpy.typing as npt
 from vadfast.errors import UsageError
 from vadfast.runtime.manifest import AlertRule, FalseAlarms, Tail
 
-MIN_PEAKS = 8
-PEAKS_FOR_A_SHAPE = 50
-LEVEL_QUANTILE = 0.9  # of the scores
-_SECONDS = {"hour": 3600.0, "day": 86400.0, "week": 7 * 86400.0}
+# The scale of an exponential law is known to 1 / sqrt(n): 8 peaks give a third. A shape wants more than a scale: 50 give +- 0.15.
+MIN_PEAKS, PEAKS_FOR_A_SHAPE = 8, 50
+LEVEL_QUANTILE = 0.9  # of the scores: the law is of the tail, and the tail must have peaks
+DAY_S = 86400.0
+_SECONDS = {"hour": 3600.0, "day": DAY_S, "week": 7 * DAY_S}
 _N_RESAMPLES = 500
 
 Scores = npt.NDArray[np.float64]
@@ -39,7 +40,7 @@ def parse_rate(words: str) -> float:
         raise UsageError(
             f"--false-alarms: must be like 1/day, 2/week or 0.5/hour, got {words!r}; of one camera"
         )
-    return number * _SECONDS["day"] / _SECONDS[found[2]]
+    return number * DAY_S / _SECONDS[found[2]]
 
 
 def fit_tail(parts: Sequence[Scores], rule: AlertRule) -> Tail | None:
@@ -78,7 +79,7 @@ def alarms_per_frame(tail: Tail, threshold: float) -> float:
 
 def expected(parts: Sequence[Scores], rule: AlertRule, tail: Tail, fps: float) -> FalseAlarms:
     """Returns the alarms a day that ``rule`` raises on video like ``parts``, with a 95 % interval over resampled peaks."""
-    a_day = fps * _SECONDS["day"]
+    a_day = fps * DAY_S
     level, peaks = _peaks(parts, rule)
     rng = np.random.default_rng(0)
     rates = []

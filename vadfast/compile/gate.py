@@ -96,9 +96,8 @@ class Verdict:
     heatmap_error: float | None  # largest |difference| over the largest value
     alerts: tuple[int, int]  # of both together, and those without a partner
     faults: tuple[str, ...]
-    near: bool = (
-        False  # scores and heat maps are within the bounds, whatever became of AUC and alerts
-    )
+    # Whether scores and heat maps are within the bounds, whatever became of AUC and alerts.
+    near: bool = False
 
     @property
     def max_score_error(self) -> float | None:

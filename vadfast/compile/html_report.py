@@ -27,12 +27,11 @@ from vadfast.compile.plots import (
     draw_race,
     draw_rounds,
 )
-from vadfast.compile.race import Timing, ratio, summarise
 from vadfast.compile.report import false_alarm_words, int8_words
 from vadfast.compile.svg import inline_svg
-from vadfast.doctor.machine import machine, native_words
-from vadfast.doctor.operators import torch_gpu
 from vadfast.errors import UsageError
+from vadfast.machine import machine, native_words, torch_gpu
+from vadfast.race import Timing, ratio, summarise
 
 _TEMPLATE = "report.html"
 

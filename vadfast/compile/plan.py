@@ -111,7 +111,7 @@ class Plan:
         yield f"input: {spec.n_frames} frames of {spec.width}x{spec.height}"
         for backend in backends_of(self.options.target):
             for precision in backend.precisions:
-                if self.options.precision not in ("auto", precision) and backend.name != "eager":
+                if precision not in asked_for(self.options.precision) and backend.name != "eager":
                     continue
                 reason = refusal(backend, precision)
                 role = "may ship" if backend.name in self.options.ship else "peer only"

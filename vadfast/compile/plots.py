@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
 from vadfast.compile.evidence import Answer, Picture
-from vadfast.compile.race import Timing
 from vadfast.evaluate.figure import (
     ABNORMAL_FACE,
     BLUE,
@@ -22,6 +21,7 @@ from vadfast.evaluate.figure import (
     look,
     new_figure,
 )
+from vadfast.race import Timing
 
 WIDTH_IN = 8.6
 _ROW_IN = 0.30

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vadfast.cli import talk
-from vadfast.compile.backends import NEEDS, versions
+from vadfast.compile.backends import needs, versions
 from vadfast.compile.bundle import GOLDEN, MINIMUM_RUNTIME, GoldenWindows, now, write_bundle
 from vadfast.compile.candidates import Candidate
 from vadfast.compile.gate import bounds_of
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 def make_manifest(
     plan: Plan,
+    *,
     spec: InputSpec,
     heatmap: tuple[int, int],
     calibration: Calibration,
@@ -61,7 +62,7 @@ def make_manifest(
                 batch=c.batch,
                 path=c.backend.path(c.precision),
                 versions=versions(c.backend),
-                needs=NEEDS.get(c.precision, ()),
+                needs=needs(c.backend, c.precision),
                 median_ms=c.median_ms,
                 tolerance=bounds_of(c.precision, model.components),
             )
@@ -74,7 +75,7 @@ def make_manifest(
     )
 
 
-def write(
+def write_sealed(
     plan: Plan,
     manifest: Manifest,
     folder: Path,

@@ -13,8 +13,8 @@ from rich.console import Console
 from vadfast.atomic import write_text
 from vadfast.cli import AllowUnsigned, Debug, JsonFile, TrustKeys, run_command, talk
 from vadfast.doctor.capacity import UTILISATION
-from vadfast.doctor.machine import machine, native_words
 from vadfast.errors import UsageError
+from vadfast.machine import machine, native_words, torch_gpu
 from vadfast.runtime.tensorrt.gpu import gpu_name
 
 _DTYPES = ("float32", "float16", "bfloat16", "float64")
@@ -123,7 +123,7 @@ def _refuse_the_others(context: typer.Context, bundle: Path | None) -> None:
 def _judge_operators(
     device: str, dtype: str | None, operator: str, shape: list[str], json_file: Path | None
 ) -> None:
-    from vadfast.doctor.operators import device_of, operator_table, operators, torch_gpu
+    from vadfast.doctor.operators import device_of, operator_table, operators
 
     if dtype is not None and dtype not in _DTYPES:
         raise UsageError(f"--dtype: must be one of {', '.join(_DTYPES)}, got {dtype!r}")

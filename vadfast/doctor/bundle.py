@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import psutil
 
-from vadfast.compile.race import Call, Timing, alternate, summarise, wall_clock
 from vadfast.errors import BackendError, EngineMismatch
 from vadfast.progress import Steps, steps
+from vadfast.race import Call, Timing, alternate, summarise, wall_clock
 from vadfast.runtime.bag_manifest import BagManifest
 from vadfast.runtime.bags import SCORE, open_bag_bundle
 from vadfast.runtime.bundle import Bundle, open_bundle, verify

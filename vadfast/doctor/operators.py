@@ -107,13 +107,6 @@ def device_of(asked: str) -> str:
     return asked
 
 
-def torch_gpu() -> str | None:
-    """Returns the name of the GPU that torch would use, or None."""
-    import torch
-
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
-
-
 def operator_table(found: dict[str, list[dict[str, Any]]], words: str) -> Table:
     """Returns the verdicts as a table; ``words`` say on what."""
     table = Table(title=f"operators, {words}", title_justify="left")

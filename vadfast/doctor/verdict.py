@@ -8,12 +8,12 @@ from typing import Any
 
 import psutil
 
-from vadfast.compile.race import load_average
 from vadfast.doctor.bundle import Examination, Examined, examine, examine_bags
 from vadfast.doctor.capacity import Costs, advice, fit, rates_of
 from vadfast.doctor.films import FilmCost, film_cost, made_films
-from vadfast.doctor.machine import n_cpus
 from vadfast.errors import BackendError, UsageError
+from vadfast.machine import n_cpus
+from vadfast.race import load_average
 from vadfast.runtime.bundle import takes
 from vadfast.runtime.engine import cpu_features
 from vadfast.runtime.manifest import InputSpec, Manifest

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Precision = Literal["fp32", "bf16", "fp16", "int8", "int8-bf16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 # What a precision asks of a CPU, by the names of ``cpu_features``, and in words.
-NEEDS: dict[Precision, tuple[str, ...]] = {
+_NEEDS: dict[Precision, tuple[str, ...]] = {
     "bf16": ("bf16",),
     "int8": ("int8",),
     "int8-bf16": ("int8", "bf16"),
@@ -107,12 +107,17 @@ def refusal(backend: Backend, precision: Precision) -> str | None:
     for package in backend.packages:
         if importlib.util.find_spec(package) is None:
             return f"{package} is not installed"
-    missing = [need for need in NEEDS.get(precision, ()) if need not in cpu_features()]
+    missing = [need for need in needs(backend, precision) if need not in cpu_features()]
     if missing:
         return (
             f"cannot run here: this CPU has no {' and no '.join(map(_NEEDED.__getitem__, missing))}"
         )
     return backend.can_run(precision)
+
+
+def needs(backend: Backend, precision: Precision) -> tuple[str, ...]:
+    """Returns what the CPU must have, by the names of ``cpu_features``; a GPU computes in all of them."""
+    return () if backend.name in ON_GPU else _NEEDS.get(precision, ())
 
 
 def asked_for(word: str) -> tuple[Precision, ...]:

@@ -57,15 +57,18 @@ class CUDAEngine:
         import torch
 
         self.precision, self.batch = precision, batch
-        self._graph: Any
-        self._frames: Any
-        self._outputs: Any
         self._shape = (batch, spec.n_pictures, spec.height, spec.width, 3)
+        self._pinned: Any = torch.zeros(self._shape, dtype=torch.uint8, pin_memory=True)
+        self._frames: Any = self._pinned.to("cuda")
+        self._queue: Any = torch.cuda.Stream()
+        self._graph: Any = torch.cuda.CUDAGraph()
+        self._outputs: tuple[Any, ...] = ()
+        self._results: tuple[Any, ...] = ()
         try:
             self._capture(scorer)
-        except (RuntimeError, torch.cuda.OutOfMemoryError) as error:
+        except RuntimeError as error:
             raise BackendError(
-                f"torch cannot run or capture it on this GPU: {first_line(error)}"
+                f"torch cannot run or capture it on this GPU: {first_line(error)}; take --target tensorrt or cpu"
             ) from error
 
     @classmethod
@@ -95,18 +98,26 @@ class CUDAEngine:
                 f"frames must be uint8 {list(self._shape)}, got {frames.dtype} {list(frames.shape)}"
             )
         self._pinned.numpy()[...] = frames
-        with self._stream():
-            self._frames.copy_(self._pinned, non_blocking=True)
-            self._graph.replay()
-            for host, device in zip(self._results, self._outputs, strict=True):
-                host.copy_(device, non_blocking=True)
-        self._queue.synchronize()
+        for host in self._results:
+            host.fill_(float("nan"))  # a graph that did not run is no frame without an alarm
+        try:
+            with self._stream():
+                self._frames.copy_(self._pinned, non_blocking=True)
+                self._graph.replay()
+                for host, device in zip(self._results, self._outputs, strict=True):
+                    host.copy_(device, non_blocking=True)
+            self._queue.synchronize()
+        except RuntimeError as error:
+            raise BackendError(
+                f"the GPU stopped ({first_line(error)}); start again, and look at nvidia-smi"
+            ) from error
         components, heatmap = (host.numpy().copy() for host in self._results)
         return Outputs(components, heatmap)
 
     def close(self) -> None:
         """Gives the graph and its memory back."""
-        self._graph = self._frames = self._outputs = None
+        self._graph = self._queue = self._pinned = self._frames = None
+        self._results = self._outputs = ()
 
     def _stream(self) -> Any:
         import torch
@@ -120,9 +131,6 @@ class CUDAEngine:
 
         scorer = scorer.eval().to("cuda", memory_format=torch.channels_last)
         fuse(scorer, "infer")
-        self._pinned = torch.zeros(self._shape, dtype=torch.uint8, pin_memory=True)
-        self._frames = self._pinned.to("cuda")
-        self._queue = torch.cuda.Stream()
         half = self.precision == "fp16"
 
         def run() -> tuple[Any, ...]:
@@ -136,7 +144,6 @@ class CUDAEngine:
                 for _ in range(_N_WARM_UP):
                     run()
             self._queue.synchronize()
-            self._graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(self._graph, stream=self._queue):
                 self._outputs = run()
-        self._results = [torch.empty(out.shape, pin_memory=True) for out in self._outputs]
+        self._results = tuple(torch.empty(out.shape, pin_memory=True) for out in self._outputs)

@@ -3,7 +3,7 @@
 What ships is the ONNX file. Whoever opens the bundle builds the engine of his own GPU, driver and TensorRT.
 """
 
-from vadfast.compile.backends import Precision, Workshop
+from vadfast.compile.backends import INT8_MODEL, Precision, Workshop
 from vadfast.compile.half import write_half
 from vadfast.runtime.engine import Engine
 from vadfast.runtime.engines.tensorrt import TensorRTEngine, installed, missing
@@ -15,7 +15,7 @@ class TensorRTBackend:
     """One execution context with a static batch, and a CUDA graph of the call."""
 
     name = "tensorrt"
-    precisions: tuple[Precision, ...] = ("fp32", "fp16")
+    precisions: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 
     @property
     def packages(self) -> tuple[str, ...]:
@@ -23,8 +23,8 @@ class TensorRTBackend:
         return installed()
 
     def path(self, precision: Precision) -> str:
-        """The exported model, or its form in float16."""
-        return HALF_MODEL if precision == "fp16" else "model.onnx"
+        """The exported model, or its form in float16 or 8 bits."""
+        return {"fp16": HALF_MODEL, "int8": INT8_MODEL}.get(precision, "model.onnx")
 
     def can_run(self, precision: Precision) -> str | None:
         """Needs a GPU with its driver, TensorRT and CuPy."""

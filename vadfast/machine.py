@@ -72,3 +72,10 @@ def _installed(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
+
+
+def torch_gpu() -> str | None:
+    """Returns the name of the GPU that torch would use, or None."""
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
