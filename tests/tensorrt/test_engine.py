@@ -165,5 +165,7 @@ def test_a_binding_without_its_library_is_said_to_be_broken(
 
 
 def test_a_precision_that_it_has_not_is_refused(machine: Machine) -> None:
-    with pytest.raises(BackendError, match=r"precision must be one of fp32, fp16, got 'bf16'"):
+    with pytest.raises(
+        BackendError, match=r"precision must be one of fp32, fp16, int8, got 'bf16'"
+    ):
         machine.load(precision="bf16")

@@ -12,6 +12,7 @@ from tests.tensorrt.conftest import Machine
 from vadfast.cli import exit_code_of
 from vadfast.compile import build_bundle
 from vadfast.compile.__main__ import command
+from vadfast.compile.backends import INT8_MODEL
 from vadfast.compile.backends.tensorrt import HALF_MODEL
 from vadfast.compile.plan import Options
 from vadfast.errors import BackendError, GateError, UsageError
@@ -49,7 +50,7 @@ def test_without_a_gpu_it_ends_with_one_sentence(
 def test_auto_has_a_row_for_it_and_cpu_has_none(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for target, n in (("auto", 2), ("cpu", 0)):
+    for target, n in (("auto", 3), ("cpu", 0)):
         arguments = [str(run), "--out", str(tmp_path / "a.vad"), "--dry-run", "--target", target]
         assert exit_code_of(command, name="compile", arguments=arguments) == 0
         assert capsys.readouterr().out.count("cannot run here: no NVIDIA driver") == n
@@ -87,11 +88,13 @@ def test_its_bundle_holds_the_graphs_and_opens_where_there_is_a_gpu(
         ("eager", "fp32"),
         ("tensorrt", "fp32"),
         ("tensorrt", "fp16"),
+        ("tensorrt", "int8"),
     }
     bundle = open_bundle(tmp_path / "a.vad")
     assert {(a.precision, a.path) for a in bundle.manifest.artefacts} == {
         ("fp32", "model.onnx"),
         ("fp16", HALF_MODEL),
+        ("int8", INT8_MODEL),
     }
     # By the names that they import by here, in the versions that they have here.
     assert bundle.manifest.artefacts[0].versions == {"tensorrt": "11.4.0", "cupy": "14.2.0"}
@@ -102,7 +105,9 @@ def test_its_bundle_holds_the_graphs_and_opens_where_there_is_a_gpu(
     assert machine.tensorrt.n_built == built  # from the cache
     monkeypatch.setattr(gpu, "driver_refusal", lambda: "no NVIDIA driver")
     gpu.find_gpu.cache_clear()
-    with pytest.raises(BackendError, match=r"tensorrt fp\d\d: cannot run here: no NVIDIA driver"):
+    with pytest.raises(
+        BackendError, match=r"tensorrt (fp16|fp32|int8): cannot run here: no NVIDIA driver"
+    ):
         open_engine(bundle)
 
 
