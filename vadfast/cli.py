@@ -8,6 +8,7 @@ import errno
 import functools
 import importlib
 import logging
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -62,7 +63,11 @@ AllowUnsigned = Annotated[
 def run_command(
     function: Callable[..., Any], *, name: str, arguments: list[str] | None = None
 ) -> NoReturn:
-    """Runs ``function`` as the command ``name`` and exits the process with its code."""
+    """Runs ``function`` as the command ``name`` and exits the process with its code.
+
+    SIGTERM, by which systemd, docker and CI stop a process, ends it with 143, and what it had left in temporary folders goes.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     sys.exit(exit_code_of(function, name=name, arguments=arguments))
 
 

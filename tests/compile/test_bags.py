@@ -1,6 +1,7 @@
 """STA compiled: a bundle of its own kind, whose scores are eager's, which proves itself and says what is wrong with it."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -96,16 +97,7 @@ def test_a_bundle_of_bags_that_is_not_whole_is_said(
     pack(bundle, copy)
     assert _evaluate(copy, "--data", data) == 0
     folder = tmp_path / "changed.vad"
-    (folder / "golden").mkdir(parents=True)
-    for name in (
-        "model.onnx",
-        "golden/bags.npy",
-        "golden/scores.npy",
-        "manifest.json",
-        "manifest.sha256",
-        "SIGNATURE",
-    ):
-        (folder / name).write_bytes((bundle / name).read_bytes())
+    shutil.copytree(bundle, folder)
     np.save(folder / "golden" / "scores.npy", np.load(bundle / "golden" / "scores.npy") + 0.01)
     with pytest.raises(BundleError, match=r"scores\.npy was changed"):
         open_bag_bundle(folder)

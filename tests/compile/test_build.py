@@ -47,6 +47,9 @@ def test_the_bundle_opens_runs_and_holds_what_the_report_says(run: Path, tmp_pat
         ("onnxruntime", "int8"),
         ("tensorrt", "fp32"),
         ("tensorrt", "fp16"),
+        ("tensorrt", "int8"),
+        ("cuda", "fp32"),
+        ("cuda", "fp16"),
     }
     assert not rows["eager", "fp32"].shipped
     if "bf16" not in cpu_features():
@@ -260,14 +263,14 @@ def test_a_dry_run_writes_nothing(
     [
         (
             Options(ship=("tensorflow",)),
-            "--ship: must be among eager, inductor, mnn, onnxruntime, openvino, tensorrt, got 'tensorflow'",
+            "--ship: must be among eager, inductor, mnn, onnxruntime, openvino, tensorrt, cuda, got 'tensorflow'",
         ),
         (Options(ship=()), "--ship: .* got 'nothing'"),
         (
             Options(precision="fp8"),
             "--precision: must be among auto, fp32, bf16, fp16, int8, int8-bf16, got 'fp8'",
         ),
-        (Options(target="tpu"), "--target: must be among auto, cpu, tensorrt, got 'tpu'"),
+        (Options(target="tpu"), "--target: must be among auto, cpu, tensorrt, cuda, got 'tpu'"),
     ],
 )
 def test_unknown_words_are_usage_errors(

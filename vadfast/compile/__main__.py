@@ -148,10 +148,11 @@ def command(
             )
         _compile_bags(run, out, options, json_file)
         return
-    if report_file is not None:
-        from vadfast.compile.html_report import check_report
+    for option, file in (("--report", report_file), ("--json", json_file)):
+        if file is not None and file != Path("-"):
+            from vadfast.compile.html_report import check_report
 
-        check_report(report_file)
+            check_report(file, option)
     source = _source(run, module)
     if dry_run:
         for line in plan_build(source, out, options).words():

@@ -253,7 +253,7 @@ def _calibrate(plan: Plan, winner: Candidate, evidence: Evidence) -> tuple[Calib
         model.components,
         model.causal_chain,
         source=plan.normal_words,
-        fps=plan.options.fps or model.input.fps,
+        fps=plan.fps,
         false_alarms_per_day=None if asked is None else parse_rate(asked),
     )
     evidence.add_normal(parts, model.components, model.causal_chain, calibration)

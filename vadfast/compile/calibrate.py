@@ -116,9 +116,7 @@ def _allowing(
     rule: AlertRule, tail: Tail | None, fps: float | None, per_day: float, n_frames: int
 ) -> AlertRule:
     if fps is None:
-        raise UsageError(
-            "--false-alarms: needs the frame rate of the cameras, and the run was trained on pictures without one; give it by --fps"
-        )
+        raise UsageError("--false-alarms: needs the frame rate of the cameras; give it by --fps")
     if tail is None:
         raise UsageError(
             f"--false-alarms: needs normal video whose scores peak {MIN_PEAKS} times at least, got fewer in {n_frames} frames; give longer "

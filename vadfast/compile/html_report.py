@@ -36,12 +36,12 @@ from vadfast.race import Timing, ratio, summarise
 _TEMPLATE = "report.html"
 
 
-def check_report(file: Path) -> None:
-    """Raises UsageError where a report could not be written to ``file``; before the minutes of work."""
+def check_report(file: Path, option: str = "--report") -> None:
+    """Raises UsageError where ``file`` of ``option`` could not be written; before the minutes of work."""
     folder = next(parent for parent in file.absolute().parents if parent.exists())
     if file.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
         raise UsageError(
-            f"--report: must be a file that can be written, got {file}; name another, such as report.html"
+            f"{option}: must be a file that can be written, got {file}; name another, such as report{file.suffix or '.html'}"
         )
 
 

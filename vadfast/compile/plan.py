@@ -61,7 +61,7 @@ class Options:
     gate_windows: int | None = None  # None: by the size of the pictures
     threads: int | None = None
     false_alarms: str | None = None  # of a camera, like 1/day; None: by a quantile of the scores
-    fps: float | None = None  # of the cameras; None: that of the training video
+    fps: float | None = None  # of the cameras; None: that of the video
     sign: Path | None = None  # a private key; None: the machine's own
     format: str = "bundle"
 
@@ -93,6 +93,12 @@ class Plan:
     normal_words: str
     labels_words: str | None  # where the labels come from; None: the gate has no AUC
     runs: tuple[PlannedRun, ...]
+
+    @property
+    def fps(self) -> float | None:
+        """Of the cameras, as far as it is known: as asked for, else of the normal video, else of the training video."""
+        here = next((tail.source.fps for tail in self.normal if tail.source.fps), None)
+        return self.options.fps or here or self.model.input.fps
 
     @property
     def n_normal_frames(self) -> int:
@@ -159,6 +165,10 @@ def plan_build(source: "Path | ModuleSpec", out: Path, options: Options) -> Plan
     n_windows = options.gate_windows or _gate_windows(model.input)
     runs = plan_runs(labelled, normal, window=model.input.n_frames, n_windows=n_windows)
     plan = Plan(run, out, options, model, normal, normal_words, labels_words, tuple(runs))
+    if options.false_alarms is not None and plan.fps is None:
+        raise UsageError(
+            "--false-alarms: needs the frame rate of the cameras, and neither the normal video nor the run's has one; give it by --fps"
+        )
     if all(tail.n_frames is not None for tail in normal):
         # What calibration would refuse after minutes of building and racing is refused now.
         check_length(plan.n_normal_frames, normal_words)
@@ -229,14 +239,18 @@ def _normal(
     model: "TrainedModel", own: Dataset | None, given: Path | None
 ) -> tuple[tuple[Tail, ...], str]:
     if given is not None:
-        dataset = load_dataset(given)
+        try:
+            dataset = load_dataset(given)
+        except UsageError as error:
+            raise UsageError(str(error).replace("--data", "--calibrate", 1)) from error
         if model.data is not None and given.resolve().is_relative_to(model.data.root):
             talk.print(
                 f"calibration: {given} lies in what the run was trained on, where its errors are smallest: alerts will come too often; "
                 "give video that it has not seen",
                 markup=False,
             )
-        return tuple(Tail(video.source, 0) for video in dataset.train), f"the folder {given.name}"
+        kind = "the folder" if given.is_dir() else "the film"
+        return tuple(Tail(video.source, 0) for video in dataset.train), f"{kind} {given.name}"
     if model.data is None:
         raise UsageError(
             f"--calibrate: {model.method} was trained elsewhere; give normal video of the scene, which it was not trained on, by --calibrate DIR"
