@@ -21,7 +21,7 @@ from vadfast.errors import BackendError
 from vadfast.progress import Steps, steps
 from vadfast.runtime.engine import Engine
 
-# Ranges of 24 windows and of 12 gave scores within 0.01 dB of each other (ADL, Ped2).
+# Ranges of 6, 12 and 24 windows gave scores within 0.02 dB of each other (ADL, Ped2, width 8, 128 px).
 _N_CALIBRATION = 24
 _N_ALONE = 4  # windows: each layer is only to be placed among the others
 
