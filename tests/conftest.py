@@ -1,11 +1,14 @@
 """What tests share: real data where it is at hand, a cache of their own, and Triton's interpreter where there is no GPU."""
 
 import os
+import shutil
 import zipfile
 from pathlib import Path
 
 import pytest
 import torch
+
+from tests.tiny_bundle import make_bundle
 
 if not torch.cuda.is_available():
     # Before anything imports triton: afterwards it is ignored.
@@ -39,3 +42,15 @@ def ped2_root(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     with zipfile.ZipFile(archive) as stored:
         stored.extractall(folder)
     return folder / "ped2"
+
+
+@pytest.fixture(scope="module")
+def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny bundle, for whoever only reads it."""
+    return make_bundle(tmp_path_factory.mktemp("bundle") / "tiny.vad")
+
+
+@pytest.fixture
+def bundle(pristine: Path, tmp_path: Path) -> Path:
+    """A copy of it, to be changed."""
+    return Path(shutil.copytree(pristine, tmp_path / "tiny.vad"))

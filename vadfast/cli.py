@@ -8,6 +8,7 @@ import errno
 import functools
 import importlib
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -58,6 +59,15 @@ AllowUnsigned = Annotated[
     bool,
     typer.Option("--allow-unsigned", help="Open bundles that nobody signed, or an unknown key."),
 ]
+
+
+def check_writable(option: str, file: Path) -> None:
+    """Raises UsageError where ``file`` of ``option`` could not be written; before the minutes of work."""
+    folder = next(parent for parent in file.absolute().parents if parent.exists())
+    if file.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise UsageError(
+            f"{option}: must be a file that can be written, got {file}; name another, such as report{file.suffix or '.html'}"
+        )
 
 
 def run_command(

@@ -113,6 +113,11 @@ def ratio(reference: Timing, timing: Timing) -> tuple[float, float, float]:
     return float(np.median(a) / np.median(b)), float(lo), float(hi)
 
 
+def short_ms(value: float) -> str:
+    """Returns milliseconds in three digits."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def load_average() -> float:
     """Returns how many processes wanted a CPU during the last minute."""
     return os.getloadavg()[0]

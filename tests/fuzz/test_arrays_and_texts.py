@@ -1,7 +1,6 @@
 """Golden arrays, configurations and keys: any bytes are read as what they are, or refused in a sentence."""
 
 import io
-import shutil
 import struct
 import tracemalloc
 from pathlib import Path
@@ -21,7 +20,7 @@ from hypothesis import strategies as st
 
 from tests.doctor.made_bags import make_bag_bundle
 from tests.fuzz.mutations import damaged, mutated
-from tests.tiny_bundle import make_bundle, manifest_values, seal
+from tests.tiny_bundle import manifest_values, seal
 from vadfast.compile.signing import open_key
 from vadfast.errors import BundleError, UsageError, VadfastError
 from vadfast.runtime.bags import open_bag_bundle
@@ -32,16 +31,6 @@ from vadfast.runtime.signature import read_public_key
 from vadfast.train.config import RunConfig
 
 FUZZED = settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
-
-
-@pytest.fixture(scope="module")
-def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_bundle(tmp_path_factory.mktemp("bundle") / "tiny.vad")
-
-
-@pytest.fixture
-def bundle(pristine: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(pristine, tmp_path / "tiny.vad"))
 
 
 def _sentence(error: BaseException) -> str:

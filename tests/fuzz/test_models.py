@@ -1,7 +1,6 @@
 """A model that a trusted key signed and no engine can run: refused in a sentence, without a crash and without its memory."""
 
 import resource
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,23 +12,13 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from tests.fuzz.mutations import damaged
-from tests.tiny_bundle import H, T, W, artefact, make_bundle, manifest_values, seal, write_model
+from tests.tiny_bundle import H, T, W, artefact, manifest_values, seal, write_model
 from vadfast.errors import BundleError, VadfastError
 from vadfast.runtime.bundle import open_bundle
 from vadfast.runtime.engine import open_engine
 
 BACKENDS = ("openvino", "onnxruntime")
 WINDOW = (T, H, W, 3)
-
-
-@pytest.fixture(scope="module")
-def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_bundle(tmp_path_factory.mktemp("bundle") / "tiny.vad")
-
-
-@pytest.fixture
-def bundle(pristine: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(pristine, tmp_path / "tiny.vad"))
 
 
 def _refused(bundle: Path, backend: str, values: dict[str, Any] | None = None) -> str:

@@ -1,7 +1,6 @@
 """Opening bundles: a valid one opens; no changed byte, name, link or number gets past the seal."""
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,20 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.tiny_bundle import artefact, make_bundle, manifest_values, seal
+from tests.tiny_bundle import artefact, manifest_values, seal
 from vadfast.compile.signing import open_key, sign
 from vadfast.errors import BundleError
 from vadfast.runtime.bundle import open_bundle
-
-
-@pytest.fixture(scope="module")
-def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_bundle(tmp_path_factory.mktemp("bundle") / "tiny.vad")
-
-
-@pytest.fixture
-def bundle(pristine: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(pristine, tmp_path / "tiny.vad"))
 
 
 def _refused(path: Path) -> str:

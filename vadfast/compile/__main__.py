@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vadfast.cli import Debug, JsonFile, run_command, talk
+from vadfast.cli import Debug, JsonFile, check_writable, run_command, talk
 
 if TYPE_CHECKING:
     from vadfast.compile.evidence import Evidence
@@ -150,9 +150,7 @@ def command(
         return
     for option, file in (("--report", report_file), ("--json", json_file)):
         if file is not None and file != Path("-"):
-            from vadfast.compile.html_report import check_report
-
-            check_report(file, option)
+            check_writable(option, file)
     source = _source(run, module)
     if dry_run:
         for line in plan_build(source, out, options).words():

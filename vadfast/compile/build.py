@@ -6,6 +6,7 @@ first. Nothing appears under ``--out`` before all of it is done.
 
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -123,21 +124,21 @@ def _decide(
     shipped = choose(candidates)
     rows = tuple(row_of(c, shipped) for c in candidates)
     gate = gate_record(plan, runs, candidates, int8)
+    report = Report(
+        bundle=None,
+        eager_ms=eager.median_ms,
+        race=rows,
+        gate=gate,
+        load=load,
+        load_after=load_after,
+    )
     if not shipped:
         talk.print(race_table(rows, load=(load, load_after)))
-        failed = Report(
-            bundle=None,
-            eager_ms=eager.median_ms,
-            race=rows,
-            gate=gate,
-            load=load,
-            load_after=load_after,
-        )
         raise GateError(
             f"--ship: one of {', '.join(options.ship)} must keep the scores of eager float32, none does "
             f"({'; '.join(f'{r.backend} {r.precision}: {r.reason}' for r in rows if r.backend in options.ship)}); "
             "nothing was written; try --precision fp32 or --ship eager",
-            failed.to_json(),
+            report.to_json(),
         )
 
     calibration, alert = _calibrate(plan, shipped[0], evidence)
@@ -155,13 +156,9 @@ def _decide(
     )
     key = open_key(plan.options.sign)
     sealed = write_sealed(plan, manifest, folder, shipped, golden, networks, key)
-    return Report(
+    return replace(
+        report,
         bundle=plan.out,
-        eager_ms=eager.median_ms,
-        race=rows,
-        gate=gate,
-        load=load,
-        load_after=load_after,
         calibration=calibration.model_dump(),
         alert=alert.model_dump(),
         size=sum(record.size for record in sealed.files.values()),

@@ -37,7 +37,7 @@ from vadfast.compile.windows import Run
 from vadfast.errors import BuildError
 from vadfast.evaluate.protocols import auc
 from vadfast.progress import Steps
-from vadfast.runtime.engine import Engine
+from vadfast.runtime.engine import Engine, run_windows
 from vadfast.runtime.manifest import Calibration, Chain, Component
 from vadfast.runtime.score import run_chain
 
@@ -115,14 +115,10 @@ def score_runs(engine: Engine, runs: Sequence[Run], steps: Steps) -> Scored:
     scored = Scored([], [])
     for run in runs:
         components, heatmaps = [], []
-        for first in range(0, len(run), engine.batch):
-            # The last batch is filled up with the last window.
-            places = [min(first + k, len(run) - 1) for k in range(engine.batch)]
-            outputs = engine(np.concatenate([run.window(i) for i in places]))
-            n = len(run) - first
-            components.append(outputs.components[:n])
-            heatmaps.append(outputs.heatmap[:n])
-            steps.advance(min(n, engine.batch))
+        for outputs in run_windows(engine, [window[0] for window in run.windows()]):
+            components.append(outputs.components)
+            heatmaps.append(outputs.heatmap)
+            steps.advance(len(outputs.components))
         scored.components.append(np.concatenate(components))
         scored.heatmaps.append(np.concatenate(heatmaps))
     return scored

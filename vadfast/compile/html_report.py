@@ -4,7 +4,6 @@ It is made of the document of ``--json`` and of ``Evidence``, and measures nothi
 escaped by the template; the page's own policy forbids scripts and every request besides.
 """
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,20 +28,10 @@ from vadfast.compile.plots import (
 )
 from vadfast.compile.report import false_alarm_words, int8_words
 from vadfast.compile.svg import inline_svg
-from vadfast.errors import UsageError
 from vadfast.machine import machine, native_words, torch_gpu
-from vadfast.race import Timing, ratio, summarise
+from vadfast.race import Timing, ratio, short_ms, summarise
 
 _TEMPLATE = "report.html"
-
-
-def check_report(file: Path, option: str = "--report") -> None:
-    """Raises UsageError where ``file`` of ``option`` could not be written; before the minutes of work."""
-    folder = next(parent for parent in file.absolute().parents if parent.exists())
-    if file.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise UsageError(
-            f"{option}: must be a file that can be written, got {file}; name another, such as report{file.suffix or '.html'}"
-        )
 
 
 def write_report(
@@ -108,7 +97,9 @@ class _Row:
             "name": self.words,
             "shipped": self.shipped,
             "reason": v["reason"],
-            "ms": f"{_short(t.median_ms)} [{_short(t.lo_ms)}, {_short(t.hi_ms)}]" if t else "-",
+            "ms": f"{short_ms(t.median_ms)} [{short_ms(t.lo_ms)}, {short_ms(t.hi_ms)}]"
+            if t
+            else "-",
             "ratio": "{:.2f} [{:.2f}, {:.2f}]".format(*self.ratio) if self.ratio else "-",
             "error": "-" if v["max_score_error"] is None else f"{v['max_score_error']:.2g}",
             "delta": "-" if v["delta_auc"] is None else f"{v['delta_auc']:+.4f}",
@@ -197,7 +188,7 @@ def _verdict(document: dict[str, Any], rows: Sequence[_Row]) -> str:
     times = f", {first.ratio[0]:.2f} times eager" if first.ratio else ""
     return (
         f"{document['bundle']} ({document['size'] / 1e6:.1f} MB), signed by {document['signer'][:16]}. {first.words} ships first: "
-        f"{_short(t.median_ms)} ms a window{times}{others}."
+        f"{short_ms(t.median_ms)} ms a window{times}{others}."
     )
 
 
@@ -272,10 +263,6 @@ def _place(video: str, frame: int, abnormal: bool | None) -> str:
 def _words(name: Name) -> str:
     backend, precision, batch = name
     return f"{backend} {precision}" + (f" batch {batch}" if batch > 1 else "")
-
-
-def _short(value: float) -> str:
-    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _svg(figure: Figure, name: str, description: str) -> Markup:

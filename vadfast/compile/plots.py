@@ -21,7 +21,7 @@ from vadfast.evaluate.figure import (
     look,
     new_figure,
 )
-from vadfast.race import Timing
+from vadfast.race import Timing, short_ms
 
 WIDTH_IN = 8.6
 _ROW_IN = 0.30
@@ -43,7 +43,7 @@ def draw_race(timings: Sequence[tuple[str, Timing]], eagers: Collection[str]) ->
             axes.barh(y, timing.median_ms, height=0.62, color=colour)
             axes.plot([timing.lo_ms, timing.hi_ms], [y, y], color=INK, linewidth=1.4)
             axes.annotate(
-                _ms(timing.median_ms),
+                f"{short_ms(timing.median_ms)} ms",
                 (timing.hi_ms, y),
                 xytext=(6, 0),
                 textcoords="offset points",
@@ -226,7 +226,3 @@ def _name_rows(axes: Axes, names: Sequence[str]) -> None:
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
-
-
-def _ms(value: float) -> str:
-    return f"{value:.0f} ms" if value >= 100 else f"{value:.3g} ms"

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from vadfast.compile.gate import BOUNDS
+from vadfast.race import short_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +155,4 @@ def int8_words(int8: dict[str, Any]) -> str:
 
 
 def _ms(value: float | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+    return "-" if value is None else short_ms(value)

@@ -9,7 +9,7 @@ import importlib
 import logging
 import math
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -135,6 +135,16 @@ def open_engine(
         f"{bundle.path.name}: none of its engines can run on this machine ({'; '.join(refused)}); "
         "compile the run again on this machine"
     )
+
+
+def run_windows(
+    engine: Engine, windows: Sequence[npt.NDArray[np.uint8]] | npt.NDArray[np.uint8]
+) -> Iterator[Outputs]:
+    """Yields what ``engine`` says about ``windows`` [T, H, W, 3] each, a batch a call; the last one is filled up with the last window."""
+    for first in range(0, len(windows), engine.batch):
+        part = list(windows[first : first + engine.batch])
+        outputs = engine(np.stack(part + part[-1:] * (engine.batch - len(part))))
+        yield Outputs(outputs.components[: len(part)], outputs.heatmap[: len(part)])
 
 
 def shape_of_call(model: Path, batch: int, window: Sequence[Any]) -> tuple[int, ...]:

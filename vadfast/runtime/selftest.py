@@ -13,7 +13,7 @@ import numpy.typing as npt
 from vadfast.arrays import read_array
 from vadfast.errors import BundleError, EngineMismatch, SourceError, first_line
 from vadfast.runtime.bundle import Bundle
-from vadfast.runtime.engine import Engine
+from vadfast.runtime.engine import Engine, run_windows
 from vadfast.runtime.manifest import Artefact
 
 
@@ -31,7 +31,7 @@ def check_golden(
     name = f"{bundle.path.name}: {engine.backend} {engine.precision}"
     # What a library raises of a model that it cannot run shares no base.
     try:
-        got = run_windows(engine, frames)
+        got = np.concatenate([outputs.components for outputs in run_windows(engine, frames)])
     except Exception as fault:
         raise EngineMismatch(
             f"{name}: must run the golden windows, raised {type(fault).__name__}: {first_line(fault)}; choose another --backend, or compile the "
@@ -62,16 +62,6 @@ def check_golden(
             )
         errors[component.name] = error
     return errors
-
-
-def run_windows(engine: Engine, frames: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """Returns the components [n, K] of ``frames`` [n, T, H, W, 3], in padded batches."""
-    parts = []
-    for first in range(0, len(frames), engine.batch):
-        part = frames[first : first + engine.batch]
-        padding = np.repeat(part[-1:], engine.batch - len(part), axis=0)
-        parts.append(engine(np.concatenate([part, padding])).components[: len(part)])
-    return np.concatenate(parts)
 
 
 def _load_golden(bundle: Bundle) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
