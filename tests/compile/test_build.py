@@ -1,6 +1,7 @@
 """The whole command on a tiny model: what ships, what loses and why, and that every failure leaves nothing behind."""
 
 import errno
+import io
 import json
 import shutil
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from tests.compile.tiny import SPEC, FilmSource, film
 from vadfast.cli import exit_code_of
@@ -19,6 +21,7 @@ from vadfast.compile.__main__ import command
 from vadfast.compile.backends import refusal
 from vadfast.compile.backends.onnxruntime import ONNXRuntimeBackend
 from vadfast.compile.plan import Options
+from vadfast.compile.report import Row, race_table
 from vadfast.errors import GateError, UsageError
 from vadfast.race import Timing
 from vadfast.runtime.bundle import open_bundle
@@ -238,6 +241,18 @@ def test_the_table_names_losers_and_bounds(
     # Nothing is cut or folded in a plain terminal.
     assert max(len(line) for line in table.splitlines()) <= 80
     assert "…" not in table
+
+
+def test_the_widest_numbers_fit_into_a_plain_terminal() -> None:
+    console = Console(width=80, file=io.StringIO())
+    slow = Row("openvino", "int8-bf16", 1, 0.0773, 0.0602, 0.0919, 3.8e-06, -0.0001, shipped=True)
+    rows = (slow, replace(slow, median_ms=10.2, lo_ms=0.0123), Row("eager", "fp32", 1, 10.25))
+    console.print(race_table(rows, load=(10.0, 12.5)))
+    out = console.file.getvalue()
+    assert "0.0773 [0.0602, 0.0919]" in out
+    assert "ships" in out
+    assert "…" not in out
+    assert max(len(line.rstrip()) for line in out.splitlines()) <= 80
 
 
 def test_a_dry_run_writes_nothing(

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 _LIBRARIES = ("torch", "vadfast", "vadfast_kernels")
 _QUOTED = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
-# How torch writes the line at which it bound a size: the last parts of the path, the line, the function.
-_BOUND = re.compile(r"\(?(?P<file>[^\s(]+):(?P<line>\d+) in ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +56,12 @@ def find_bound_size(error: BaseException, files: frozenset[str]) -> Place | None
         for values in _locals(each):
             shapes = getattr(values.get("fake_mode"), "shape_env", None)
             for guard in reversed(getattr(shapes, "guards", ())):
-                found = _BOUND.search(str(getattr(guard, "sloc", "")))
-                if found is None:
-                    continue
-                for file in files:
-                    if file.endswith(f"{os.sep}{found['file']}"):
-                        return Place(file, int(found["line"]))
+                # Not the guard's text: that leaves out what the path has in common with torch's own.
+                frame = getattr(getattr(guard, "sloc", None), "framework_loc", None)
+                if isinstance(frame, traceback.FrameSummary):
+                    place = Place(os.path.realpath(frame.filename), frame.lineno or 1)
+                    if place.file in files:
+                        return place
     return None
 
 

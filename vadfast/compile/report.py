@@ -107,6 +107,8 @@ def _one_race(rows: Sequence[Row], load: tuple[float, float]) -> Group:
         title_justify="left",
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
+        show_edge=False,  # the widest interval then fits into 80 columns
+        pad_edge=False,
     )
     table.add_column("candidate", no_wrap=True)
     for name in (r"median ms \[95 %]", "vs eager", "error", "ΔAUC", "ships"):
