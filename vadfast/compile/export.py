@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from vadfast.compile.blame import at, find_bound_size, find_place, first_cause, own_files
+from vadfast.compile.graph_forms import graph_forms
 from vadfast.errors import BuildError, first_line
 from vadfast.runtime.manifest import InputSpec
 
@@ -54,7 +55,7 @@ def write_onnx(
         BuildError: it cannot be written as ONNX.
     """
     try:
-        with torch.no_grad(), warnings.catch_warnings(), _quiet():
+        with torch.no_grad(), warnings.catch_warnings(), _quiet(), graph_forms(graph):
             warnings.simplefilter("ignore")
             torch.onnx.export(
                 graph,

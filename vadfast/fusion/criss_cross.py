@@ -12,7 +12,6 @@ from torch.nn import functional as F
 from vadfast_kernels import ops
 
 from vadfast.fusion.folded import Parts, fold, kept
-from vadfast.fusion.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +57,29 @@ class CrissCrossRecipe:
 
     def forward(self, layer: nn.Module, x: Tensor, *, backend: str, mode: str) -> Tensor:
         """[B, C, H, W] -> [B, C, H, W], channels last in memory."""
-        query, key, value = (getattr(layer, name) for name in (self.query, self.key, self.value))
-        parts = Parts(query, key, value, self._gamma(layer))
+        parts = self.parts(layer)
         w = kept(layer, parts, x) if mode == "infer" else fold(parts)
-        affinity = getattr(layer, self.affinity) if self.affinity else "dot"
-        for _ in range(getattr(layer, self.recurrence) if self.recurrence else 1):
+        for _ in range(self.passes(layer)):
             q, k = F.conv2d(x, w.qk_weight, w.qk_bias).chunk(2, dim=1)
             v = x.to(q.dtype)
-            mean = ops.criss_cross_attention(q, k, v, affinity=affinity, backend=backend)
+            mean = ops.criss_cross_attention(
+                q, k, v, affinity=self.affinity_of(layer), backend=backend
+            )
             x = F.conv2d(mean, w.value_weight, w.value_bias) + x
         return x
+
+    def parts(self, layer: nn.Module) -> Parts:
+        """Returns the parameters of a layer that is not refused."""
+        query, key, value = (getattr(layer, name) for name in (self.query, self.key, self.value))
+        return Parts(query, key, value, self._gamma(layer))
+
+    def passes(self, layer: nn.Module) -> int:
+        """Returns how often the layer attends, with the same weights."""
+        return int(getattr(layer, self.recurrence)) if self.recurrence else 1
+
+    def affinity_of(self, layer: nn.Module) -> str:
+        """Returns what scores are made of, "dot" or "cosine"."""
+        return str(getattr(layer, self.affinity)) if self.affinity else "dot"
 
     def _gamma(self, layer: nn.Module) -> Any:
         gamma = getattr(layer, self.gamma, None)
@@ -89,10 +101,10 @@ def _not_pointwise(convolution: Any) -> str | None:
     return None
 
 
-OURS: Recipe = CrissCrossRecipe("query", "key", "value", "gamma", "recurrence", "affinity")
+OURS = CrissCrossRecipe("query", "key", "value", "gamma", "recurrence", "affinity")
 
 # Class name -> recipe. A class that is not here is not touched: equal attributes do not make an equal formula.
-PUBLISHED: dict[str, Recipe] = {
+PUBLISHED: dict[str, CrissCrossRecipe] = {
     # CCNet (speedinghzl/CCNet, cc_attention/functions.py), which its RCCAModule repeats; and mmcv (mmcv/ops/cc_attention.py), with a
     # Scale as gamma, which mmsegmentation's CCHead repeats.
     "CrissCrossAttention": CrissCrossRecipe("query_conv", "key_conv", "value_conv", "gamma"),

@@ -14,7 +14,7 @@ class _UnitVectors(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, dim: int) -> tuple[Tensor, Tensor]:
-        length = torch.linalg.vector_norm(x, dim=dim, keepdim=True).clamp_min(_LEAST)
+        length = _length(x, dim)
         return x / length, length
 
     @staticmethod
@@ -31,6 +31,10 @@ class _UnitVectors(torch.autograd.Function):
         return (dy - y * along) / length, None
 
 
+def _length(x: Tensor, dim: int) -> Tensor:
+    return torch.linalg.vector_norm(x, dim=dim, keepdim=True).clamp_min(_LEAST)
+
+
 def unit_vectors(x: Tensor, dim: int = 1) -> Tensor:
     """Returns ``x`` with length 1 along ``dim``: the numbers and the gradient (once) of ``torch.nn.functional.normalize``.
 
@@ -42,6 +46,6 @@ def unit_vectors(x: Tensor, dim: int = 1) -> Tensor:
         tensor([[0.6000, 0.8000]])
     """
     if torch.compiler.is_compiling() or not (torch.is_grad_enabled() and x.requires_grad):
-        return torch.nn.functional.normalize(x, dim=dim)
+        return x / _length(x, dim)
     y: Tensor = _UnitVectors.apply(x, dim)[0]  # type: ignore[no-untyped-call]
     return y
