@@ -91,7 +91,12 @@ def test_a_layer_of_another_formula_stays_what_it_is() -> None:
 
 def test_an_error_within_leaves_the_layers_plain() -> None:
     layer = CrissCross(8)
-    with pytest.raises(RuntimeError, match="stop"), graph_forms(layer):
-        assert "forward" in vars(layer)
-        raise RuntimeError("stop")
+
+    def stopped() -> None:
+        with graph_forms(layer):
+            assert "forward" in vars(layer)
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        stopped()
     assert "forward" not in vars(layer)
