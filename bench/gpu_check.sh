@@ -2,13 +2,15 @@
 # What to run first on a machine with an NVIDIA GPU: most important first, each stage with its own time limit and its result
 # written as soon as it is there. Needs torch, triton and nvcc, and no network; what is absent is skipped, and said.
 #
-#   bench/gpu_check.sh [--dry-run] [--stage NAME]...       results: $OUT, else build/gpu_check
+#   bench/gpu_check.sh [--dry-run] [--stage NAME]...
 #
+# Verdicts and logs go to $OUT, else build/gpu_check; rows of benchmarks to $OUT, else bench/results/<device>.
 # --dry-run runs every stage on the CPU with tiny shapes in float32, so that a machine without a GPU can test this script.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
 PYTHON=${PYTHON:-python3}
+ROWS=${OUT:-}
 OUT=${OUT:-build/gpu_check}
 DRY_RUN=0
 PATIENCE=1
@@ -28,18 +30,21 @@ export VADFAST_BENCH_DEVICE=cuda
 if [ "$DRY_RUN" = 1 ]; then
     export VADFAST_BENCH_DEVICE=cpu VADFAST_BENCH_TINY=1 TRITON_INTERPRET=1
     PATIENCE=4 # two busy cores and an interpreter
+    ROWS=$OUT
 elif ! "$PYTHON" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
     echo "error: torch finds no GPU here; use --dry-run to test the stages without one" >&2
     exit 2
 fi
 
-KNOWN=(machine native tests operators sanitizer training engines sweep steps)
+KNOWN=(machine native tests sanitizer graph tensorrt operators training engines inductor sweep steps)
 for name in ${STAGES[@]+"${STAGES[@]}"}; do
     if ! printf '%s\n' "${KNOWN[@]}" | grep -qx -- "$name"; then
         echo "error: --stage must be one of ${KNOWN[*]}, got $name" >&2
         exit 2
     fi
 done
+rows=()
+[ -n "$ROWS" ] && rows=(--out "$ROWS")
 
 failed=0
 # stage NAME LIMIT_S COMMAND...: runs COMMAND, keeps its output and its verdict, and goes on whatever happens.
@@ -96,8 +101,8 @@ else
     [ "$DRY_RUN" = 1 ] || export CUDAARCHS=native VADFAST_CUDA=ON
     stage native 90 bash -c '"$0" setup.py -q build_ext --inplace && "$0" -m pytest -q -p no:cacheprovider -m gpu tests/native' "$PYTHON"
 fi
-stage tests 120 "$PYTHON" -m pytest -q -p no:cacheprovider tests/gpu "${fp32[@]}"
-stage operators 140 "$PYTHON" -m bench run operators "${quick[@]}" "${fp32[@]}" --out "$OUT"
+# The engines of tests/gpu are stages of their own: compiling takes longer than all kernels do.
+stage tests 120 "$PYTHON" -m pytest -q -p no:cacheprovider tests/gpu "${fp32[@]}" --ignore-glob 'tests/gpu/test_cuda_*'
 if [ "$DRY_RUN" = 1 ]; then
     skip sanitizer "it checks a GPU's memory"
 elif command -v compute-sanitizer >/dev/null; then
@@ -110,19 +115,44 @@ else
     skip sanitizer "compute-sanitizer is not installed"
 fi
 missing=$(lacks pydantic tomli_w cv2 av)
+if [ "$DRY_RUN" = 1 ]; then
+    for name in graph tensorrt; do skip $name "it needs a GPU"; done
+elif [ -n "$missing" ]; then
+    for name in graph tensorrt; do skip $name "$missing is not installed"; done
+else
+    stage graph 60 "$PYTHON" -m pytest -q -p no:cacheprovider tests/gpu/test_cuda_engine.py
+    # Where TensorRT cannot run all of its tests would be skipped, which pytest calls a success.
+    why=$(lacks onnx onnxruntime)
+    why=${why:+$why is not installed}
+    why=${why:-$("$PYTHON" -c 'from vadfast.runtime.engines.tensorrt import missing; print(missing() or "")' 2>&1 | tail -n 1)}
+    if [ -n "$why" ]; then
+        skip tensorrt "$why"
+    else
+        stage tensorrt 240 "$PYTHON" -m pytest -q -rs -p no:cacheprovider -m gpu tests/tensorrt
+    fi
+fi
+stage operators 140 "$PYTHON" -m bench run operators "${quick[@]}" "${fp32[@]}" "${rows[@]}"
 if [ -z "$missing" ]; then
-    stage training 80 "$PYTHON" -m bench run training training_memory "${quick[@]}" --out "$OUT"
-    stage engines 60 "$PYTHON" -m bench run gpu_engines --quick --out "$OUT"
+    stage training 80 "$PYTHON" -m bench run training training_memory "${quick[@]}" "${rows[@]}"
+    stage engines 60 "$PYTHON" -m bench run gpu_engines --quick "${rows[@]}"
 else
     skip training "$missing is not installed"
     skip engines "$missing is not installed"
 fi
-stage sweep 90 "$PYTHON" -m bench run sweep --quick "${fp32[@]}" --out "$OUT"
+if [ "$DRY_RUN" = 1 ]; then
+    skip inductor "it needs a GPU"
+elif [ -n "$missing" ]; then
+    skip inductor "$missing is not installed"
+else
+    # It times every product in many forms, and so comes after what is faster said.
+    stage inductor 240 "$PYTHON" -m pytest -q -p no:cacheprovider tests/gpu/test_cuda_inductor.py
+fi
+stage sweep 90 "$PYTHON" -m bench run sweep --quick "${fp32[@]}" "${rows[@]}"
 if [ -z "$missing" ]; then
     # Last, as torch.compile takes minutes for four networks.
-    stage steps 300 "$PYTHON" -m bench run training_steps "${quick[@]}" "${one_method[@]}" --out "$OUT"
+    stage steps 300 "$PYTHON" -m bench run training_steps "${quick[@]}" "${one_method[@]}" "${rows[@]}"
 else
     skip steps "$missing is not installed"
 fi
-echo "results: $OUT"
+echo "results: $OUT, rows: ${ROWS:-bench/results/<device>}"
 exit $failed

@@ -1,16 +1,16 @@
 """The command line: ``vadfast NAME ...`` is ``python -m vadfast.NAME ...``; here is what all commands share.
 
-A command is one typed function. ``run_command`` makes a process of it: an error that vadfast raises on purpose becomes one
-sentence on stderr and its exit code; a traceback appears only with ``--debug``.
+A command is one typed function. ``run_command`` makes a process of it: every error becomes one sentence on stderr and an exit code;
+a traceback appears only with ``--debug``. 0 is done, 1 something failed, 2 bad usage, 3 the accuracy gate, 4 a build, 130 Ctrl-C.
 """
 
 import errno
 import functools
 import importlib
 import logging
-import os
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,12 +19,15 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
-from vadfast.errors import UsageError, VadfastError
+from vadfast.errors import UsageError, VadfastError, first_line, plain
 
 COMMANDS = ("train", "evaluate", "compile", "score", "ablate", "features", "doctor", "demo")
 
 # Talk and progress go to stderr, results to stdout: a script can pipe one and a person still reads the other.
 talk = Console(stderr=True, highlight=False, soft_wrap=True)
+
+# What typer finds wrong with a command line; it has no name of its own for all of it.
+_WrongUsage: type[Exception] = typer.BadParameter.__bases__[0]
 
 _debug = False
 
@@ -63,11 +66,54 @@ AllowUnsigned = Annotated[
 
 def check_writable(option: str, file: Path) -> None:
     """Raises UsageError where ``file`` of ``option`` could not be written; before the minutes of work."""
-    folder = next(parent for parent in file.absolute().parents if parent.exists())
-    if file.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+    if not takes_files(file.absolute().parent) or file.is_dir():
         raise UsageError(
             f"{option}: must be a file that can be written, got {file}; name another, such as report{file.suffix or '.html'}"
         )
+
+
+def check_writable_folder(option: str, folder: Path) -> None:
+    """Raises UsageError where files could not be written into ``folder`` of ``option``, which may be new; makes nothing."""
+    if not takes_files(folder.absolute()):
+        raise UsageError(
+            f"{option}: must be a folder that can be written to, new or not, got {folder}; name another"
+        )
+
+
+def takes_files(folder: Path) -> bool:
+    """Whether files can be written into ``folder``, or into what it would be made in; leaves nothing there."""
+    try:
+        there = next(place for place in (folder, *folder.parents) if place.exists())
+        # A file without a name: what os.access says of root is no proof.
+        with tempfile.TemporaryFile(dir=there):
+            return True
+    except OSError:
+        return False
+
+
+def check_bundle(bundle: Path) -> None:
+    """Raises UsageError where ``bundle`` cannot be meant: nothing is there, or a training run. Whether it is whole, opening it says."""
+    if not bundle.exists():
+        raise UsageError(
+            f"{bundle}: must be a bundle written by vadfast.compile (a folder or NAME.vad.zip), got nothing; check the path"
+        )
+    if (bundle / "run.toml").is_file():
+        raise UsageError(
+            f"{bundle}: must be a bundle, got a training run; make a bundle of it: python -m vadfast.compile {bundle} --out NAME.vad"
+        )
+
+
+@contextmanager
+def starting(words: str, json_file: Path | None = None) -> Iterator[None]:
+    """Shows at once what the first seconds go by with; to a script that reads ``--json -`` nothing."""
+    if json_file == Path("-"):
+        yield
+    elif talk.is_terminal:
+        with talk.status(f"{words} ..."):
+            yield
+    else:
+        talk.print(f"{words} ...", markup=False)
+        yield
 
 
 def run_command(
@@ -84,7 +130,10 @@ def run_command(
 def exit_code_of(
     function: Callable[..., Any], *, name: str, arguments: list[str] | None = None
 ) -> int:
-    """Runs ``function`` as the command ``name``; returns 0, the error's exit code, or 130 after Ctrl-C."""
+    """Runs ``function`` as the command ``name``; returns 0, the error's exit code, or 130 after Ctrl-C.
+
+    With ``--debug`` an error other than of usage is raised instead.
+    """
     app = typer.Typer(
         add_completion=False,
         pretty_exceptions_enable=False,
@@ -93,16 +142,32 @@ def exit_code_of(
     app.command()(_interruptible(function))
     try:
         with _spoken_log():
-            app(args=arguments, prog_name=f"vadfast {name}")
-    # The ordinary end; click's own usage errors arrive so too, already printed.
+            code = app(args=arguments, prog_name=f"vadfast {name}", standalone_mode=False)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-    except (VadfastError, OSError) as error:
+    except _WrongUsage as error:
+        _say_error(f"{name}: {_decapitalised(error)}; see --help")
+        return UsageError.exit_code
+    except typer.Abort:  # Ctrl-C before the command began
+        return 130
+    except Exception as error:
         if _debug:
             raise
-        talk.print(f"[bold red]error:[/] {_sentence(error)}", markup=True)
+        _say_error(_sentence(error, name))
         return error.exit_code if isinstance(error, VadfastError) else 1
-    return 0
+    return code if isinstance(code, int) else 0
+
+
+def _say_error(sentence: str) -> None:
+    from rich.markup import escape
+
+    talk.print(f"[bold red]error:[/] {escape(sentence)}")
+
+
+def _decapitalised(error: Exception) -> str:
+    """What typer says of a command line, as a part of a sentence."""
+    words = plain(error.format_message() if hasattr(error, "format_message") else str(error))
+    return (words[:1].lower() + words[1:]).rstrip(".")
 
 
 def _interruptible(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -140,20 +205,21 @@ def _spoken_log() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _sentence(error: BaseException) -> str:
-    from rich.markup import escape
-
-    if isinstance(error, OSError) and not isinstance(error, VadfastError):
+def _sentence(error: Exception, name: str) -> str:
+    if isinstance(error, VadfastError):
+        return str(error)
+    if isinstance(error, OSError):
         where = f": {error.filename}" if error.filename else ""
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            return escape(
+            return (
                 f"the disk is full while writing {error.filename or 'the results'} ({error.strerror}); free some space and run "
                 "again (nothing half-written was left)"
             )
-        return escape(
-            f"{error.strerror or error}{where and ':'}{where}; run again with --debug for the place in the code"
-        )
-    return escape(str(error))
+        return f"{error.strerror or error}{where}; run again with --debug for the place in the code"
+    return (
+        f"{name}: a fault of vadfast itself ({type(error).__name__}: {first_line(error)}); please report it, with what the same "
+        "command prints with --debug"
+    )
 
 
 def main() -> NoReturn:

@@ -1,6 +1,5 @@
 """This machine in a few words: what decides which backends can run. Torch is never imported here."""
 
-import os
 import platform
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -9,7 +8,7 @@ from typing import Any
 
 from vadfast_kernels import _native
 
-from vadfast.runtime.engine import cpu_features
+from vadfast.runtime.engine import cpu_features, n_cpus
 
 # Instruction sets that decide which kernels a library picks.
 _FEATURES = ("avx2", "avx512f", "avx512_vnni", "bf16", "int8", "amx_tile", "asimd")
@@ -33,11 +32,6 @@ def machine(gpu: str | None) -> dict[str, Any]:
         "python": platform.python_version(),
         "native": _native.refusal() or _native.module().build_info(),
     }
-
-
-def n_cpus() -> int:
-    """Returns how many CPUs this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 def native_words(native: str | dict[str, Any]) -> str:

@@ -25,6 +25,10 @@ _TURN_MS = 20.0
 # Runtime, and eager 38 instead of 18.
 _SETTLE_S = 0.1
 _N_RESAMPLES = 2000
+# After so many rounds, whoever is so many times slower than the fastest is not raced further: it cannot win, and slow ones are most
+# of a race's time.
+RETIRING = 5
+_FAR = 1.5
 
 Call = Callable[[int], object]
 Clock = Callable[[Call, int, int], float]
@@ -46,6 +50,7 @@ def race(
     *,
     rounds: int,
     steps: Steps,
+    reference: int | None = None,
 ) -> list[Timing]:
     """Returns the timing of each engine, in order; ``steps`` advances ``len(engines) * (rounds + 1)`` times.
 
@@ -54,12 +59,15 @@ def race(
         windows: uint8 [batch, T, H, W, 3] each, contiguous; call i of every engine gets window i (cyclically).
         rounds: how often each engine has its turn.
         steps: where progress is shown.
+        reference: which engine all are compared with. Named, it runs every round, and so does whoever may still be the fastest;
+            the others retire after ``RETIRING`` rounds.
     """
 
     def caller(engine: Engine) -> Callable[[int], object]:
         return lambda i: engine(windows[i % len(windows)])
 
-    return alternate([caller(engine) for engine in engines], rounds=rounds, steps=steps)
+    calls = [caller(engine) for engine in engines]
+    return alternate(calls, rounds=rounds, steps=steps, reference=reference)
 
 
 def wall_clock(call: Call, first: int, n_calls: int) -> float:
@@ -71,9 +79,17 @@ def wall_clock(call: Call, first: int, n_calls: int) -> float:
 
 
 def alternate(
-    calls: Sequence[Call], *, rounds: int, steps: Steps, clock: Clock = wall_clock
+    calls: Sequence[Call],
+    *,
+    rounds: int,
+    steps: Steps,
+    clock: Clock = wall_clock,
+    reference: int | None = None,
 ) -> list[Timing]:
-    """Returns the timing of each of ``calls``, in order; each is given the number of its call, to rotate its input by."""
+    """Returns the timing of each of ``calls``, in order; each is given the number of its call, to rotate its input by.
+
+    ``reference`` as of ``race``.
+    """
     turns = []
     for call in calls:
         for i in range(N_WARM_UP):
@@ -82,15 +98,27 @@ def alternate(
         turns.append(max(1, math.ceil(_TURN_MS / clock(call, 0, 1))))
         steps.advance()
     times: list[list[float]] = [[] for _ in calls]
+    still = list(range(len(calls)))
     for r in range(rounds):
-        for i in range(len(calls)):
-            k = (i + r) % len(calls)
+        if r == RETIRING and reference is not None:
+            kept = _contenders(times, reference)
+            steps.advance((len(still) - len(kept)) * (rounds - r))
+            still = kept
+        for i in range(len(still)):
+            k = still[(i + r) % len(still)]
             time.sleep(_SETTLE_S)
             if turns[k] > 1:  # a short call feels what the candidate before left in the cache
                 calls[k](r)
             times[k].append(clock(calls[k], r, turns[k]))
             steps.advance()
     return [summarise(t) for t in times]
+
+
+def _contenders(times: Sequence[Sequence[float]], reference: int) -> list[int]:
+    """Those that may be the fastest yet: whose interval does not lie above ``_FAR`` times that of the fastest; and the reference."""
+    timings = [summarise(t) for t in times]
+    bound = _FAR * min(timings, key=lambda t: t.median_ms).hi_ms
+    return [i for i, t in enumerate(timings) if t.lo_ms <= bound or i == reference]
 
 
 def summarise(round_ms: Sequence[float]) -> Timing:
@@ -106,7 +134,8 @@ def ratio(reference: Timing, timing: Timing) -> tuple[float, float, float]:
 
     Rounds are resampled in pairs: what slowed a round slowed both.
     """
-    a, b = np.asarray(reference.round_ms), np.asarray(timing.round_ms)
+    n = min(len(reference.round_ms), len(timing.round_ms))  # one may have retired
+    a, b = np.asarray(reference.round_ms[:n]), np.asarray(timing.round_ms[:n])
     picks = np.random.default_rng(0).integers(len(a), size=(_N_RESAMPLES, len(a)))
     ratios = np.median(a[picks], axis=1) / np.median(b[picks], axis=1)
     lo, hi = np.quantile(ratios, [0.025, 0.975])

@@ -43,10 +43,13 @@ def test_a_dry_run_goes_through_every_stage(tmp_path: Path) -> None:
         ["machine", "passed"],
         ["native", "passed"],
         ["tests", "passed"],
-        ["operators", "passed"],
         ["sanitizer", "skipped: it checks a GPU's memory"],
+        ["graph", "skipped: it needs a GPU"],
+        ["tensorrt", "skipped: it needs a GPU"],
+        ["operators", "passed"],
         ["training", "passed"],
         ["engines", "passed"],
+        ["inductor", "skipped: it needs a GPU"],
         ["sweep", "passed"],
         ["steps", "passed"],
     ]
@@ -75,6 +78,70 @@ def test_what_is_not_installed_is_skipped_and_said(tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONPATH": f"{tmp_path}:{ROOT}:{ROOT / 'kernels'}"}
     suites = "import bench.__main__, bench.suites.test_operators, bench.suites.test_sweep, tests.gpu.cases"
     subprocess.run([sys.executable, "-c", suites], check=True, env=environment)
+
+
+def _recorder(folder: Path, says: str = "") -> Path:
+    """A python that writes down what it is asked, and has a GPU and every module; ``says`` is why TensorRT cannot run."""
+    python = folder / "python"
+    python.write_text(
+        f'#!/bin/sh\necho "$*" >>"{folder}/calls"\ncase "$*" in *tensorrt\\ import*) echo "{says}" ;; esac\n'
+    )
+    python.chmod(0o755)
+    return python
+
+
+def test_on_a_gpu_what_computes_is_checked_before_what_is_fast(tmp_path: Path) -> None:
+    done = _run(out=tmp_path / "out", PYTHON=str(_recorder(tmp_path)))
+    assert done.returncode == 0, done.stdout + done.stderr
+    verdicts = (tmp_path / "out" / "verdicts.tsv").read_text().splitlines()
+    stages = [line.split("\t")[0] for line in verdicts]
+    assert stages == [
+        "machine", "native", "tests", "sanitizer", "graph", "tensorrt", "operators", "training", "engines", "inductor", "sweep", "steps",
+    ]  # fmt: skip
+    run = {stage for stage, line in zip(stages, verdicts, strict=True) if "passed" in line}
+    assert run >= set(stages) - {"native", "sanitizer"}  # these need programs of their own
+    limits = [line for line in done.stdout.splitlines() if line.startswith("== ")]
+    assert len(limits) == len(run)
+    assert all("(at most " in line for line in limits)
+    calls = (tmp_path / "calls").read_text()
+    for wanted in (
+        "tests/gpu --ignore-glob tests/gpu/test_cuda_*",
+        "tests/gpu/test_cuda_engine.py",
+        "tests/gpu/test_cuda_inductor.py",
+        "-m gpu tests/tensorrt",
+        f"-m bench run operators --out {tmp_path / 'out'}",
+    ):
+        assert wanted in calls
+
+
+def test_where_tensorrt_cannot_run_its_stage_says_why(tmp_path: Path) -> None:
+    python = _recorder(tmp_path, says="needs TensorRT: none is installed")
+    done = _run("--stage", "tensorrt", out=tmp_path / "out", PYTHON=str(python))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "out" / "verdicts.tsv").read_text() == (
+        "tensorrt\tskipped: needs TensorRT: none is installed\t0 s\n"
+    )
+    assert "-m pytest" not in (tmp_path / "calls").read_text()
+
+
+def test_rows_go_to_the_devices_folder_where_none_is_named(tmp_path: Path) -> None:
+    """In a copy: a run without a folder of its own writes beside the script."""
+    copy = tmp_path / "copy" / "bench" / "gpu_check.sh"
+    copy.parent.mkdir(parents=True)
+    shutil.copy(SCRIPT, copy)
+    environment = {k: v for k, v in os.environ.items() if k != "OUT"}
+    environment["PYTHON"] = str(_recorder(tmp_path))
+    done = subprocess.run(
+        [str(copy), "--stage", "operators"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (call,) = [c for c in (tmp_path / "calls").read_text().splitlines() if "bench run" in c]
+    assert call == "-m bench run operators"  # which writes to bench/results/<device>
+    assert (tmp_path / "copy" / "build" / "gpu_check" / "verdicts.tsv").exists()
 
 
 def test_one_stage_alone(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def run(tmp_path: Path, scorer: TinyScorer, monkeypatch: pytest.MonkeyPatch) -> 
     values = {"data": str(tmp_path / "films"), "dataset": "folder"}
     RunConfig.parse(values, where="test").save(folder / "run.toml")
     monkeypatch.setattr("vadfast.models.registry.load_run", lambda _: model)
-    monkeypatch.setattr("vadfast.compile.plan.load_dataset", lambda *_: dataset)
+    monkeypatch.setattr("vadfast.compile.footage.load_dataset", lambda *_: dataset)
     monkeypatch.setenv("TMPDIR", str(tmp_path / "scratch"))
     (tmp_path / "scratch").mkdir()
     monkeypatch.setattr("tempfile.tempdir", None)

@@ -1,7 +1,6 @@
 """The whole command on a tiny model: what ships, what loses and why, and that every failure leaves nothing behind."""
 
 import errno
-import io
 import json
 import shutil
 from collections.abc import Callable
@@ -11,17 +10,15 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from tests.compile.tiny import SPEC, FilmSource, film
 from vadfast.cli import exit_code_of
 from vadfast.compile import build as build_module
-from vadfast.compile import build_bundle
+from vadfast.compile import build_bundle, int8, judging
 from vadfast.compile.__main__ import command
 from vadfast.compile.backends import refusal
 from vadfast.compile.backends.onnxruntime import ONNXRuntimeBackend
 from vadfast.compile.plan import Options
-from vadfast.compile.report import Row, race_table
 from vadfast.errors import GateError, UsageError
 from vadfast.race import Timing
 from vadfast.runtime.bundle import open_bundle
@@ -51,8 +48,11 @@ def test_the_bundle_opens_runs_and_holds_what_the_report_says(run: Path, tmp_pat
         ("tensorrt", "fp32"),
         ("tensorrt", "fp16"),
         ("tensorrt", "int8"),
-        ("cuda", "fp32"),
-        ("cuda", "fp16"),
+        *(
+            (name, p)
+            for name in ("tensorrt-plugin", "cuda", "cuda-inductor")
+            for p in ("fp32", "fp16")
+        ),
     }
     assert not rows["eager", "fp32"].shipped
     if "bf16" not in cpu_features():
@@ -67,7 +67,7 @@ def test_the_bundle_opens_runs_and_holds_what_the_report_says(run: Path, tmp_pat
     assert {a.backend for a in bundle.manifest.artefacts} == set(SHIP)
     for backend in SHIP:
         open_engine(bundle, backend=backend).close()  # runs the golden self-test
-    assert bundle.manifest.gate["labels"] == "labels made"
+    assert bundle.manifest.gate["labels"] == "labels from made"
     assert report.gate["n_labelled"] == 24
     assert all(c["passed"] for c in report.gate["candidates"])
 
@@ -110,6 +110,21 @@ def test_the_fastest_is_first_whichever_it_is(
     assert tuple(a.backend for a in shipped) == order
     row = next(row for row in report.race if row.backend == order[0] and row.shipped)
     assert row.reason == "ships first, the fastest that passed"
+
+
+@pytest.mark.usefixtures("no_inductor")
+def test_a_race_that_says_little_says_so(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def race(engines: list[SimpleNamespace], *_: object, **__: object) -> list[Timing]:
+        return [Timing(1.0 + i, 0.5, 10.0, ()) for i in range(len(engines))]
+
+    monkeypatch.setattr(build_module, "race", race)
+    monkeypatch.setattr(build_module, "load_average", lambda: 1e3)
+    report = build_bundle(run, tmp_path / "a.vad", replace(QUICK, precision="fp32"))
+    (first,) = [row for row in report.race if "ships first" in row.reason]
+    assert "; a tie with onnxruntime fp32: their 95 % intervals overlap" in first.reason
+    assert "3 rounds at a load average of 1000.0" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("no_inductor")
@@ -211,6 +226,9 @@ def test_json_has_the_agreed_keys_and_stdout_is_clean(
     for row in document["race"]:
         assert keys <= set(row)
     assert document["bundle"] == str(tmp_path / "a.vad")
+    spans = document["gate"]["labelled_spans"]
+    assert spans["n"] == 1, "around the one change that so few windows reach"
+    assert spans == open_bundle(tmp_path / "a.vad").manifest.gate["labelled_spans"]
 
 
 @pytest.mark.usefixtures("no_inductor")
@@ -235,24 +253,14 @@ def test_the_table_names_losers_and_bounds(
         "load average",
         "fp32: score error 0.01 dB",
         "alert:",
+        "labels from made",
+        "of 1 labelled spans in the gate's windows would raise one",
     ):
         assert words in out
     table = out[: out.index("gate:")]
     # Nothing is cut or folded in a plain terminal.
     assert max(len(line) for line in table.splitlines()) <= 80
     assert "…" not in table
-
-
-def test_the_widest_numbers_fit_into_a_plain_terminal() -> None:
-    console = Console(width=80, file=io.StringIO())
-    slow = Row("openvino", "int8-bf16", 1, 0.0773, 0.0602, 0.0919, 3.8e-06, -0.0001, shipped=True)
-    rows = (slow, replace(slow, median_ms=10.2, lo_ms=0.0123), Row("eager", "fp32", 1, 10.25))
-    console.print(race_table(rows, load=(10.0, 12.5)))
-    out = console.file.getvalue()
-    assert "0.0773 [0.0602, 0.0919]" in out
-    assert "ships" in out
-    assert "…" not in out
-    assert max(len(line.rstrip()) for line in out.splitlines()) <= 80
 
 
 def test_a_dry_run_writes_nothing(
@@ -266,7 +274,9 @@ def test_a_dry_run_writes_nothing(
         )
         == 0
     )
-    out = capsys.readouterr().out
+    captured = capsys.readouterr()
+    assert captured.err.splitlines()[0] == "loading PyTorch and the engines ..."
+    out = captured.out
     assert "would write the bundle" in out
     assert "candidate openvino fp32: may ship" in out
     assert "calibration: 156 frames" in out
@@ -278,7 +288,7 @@ def test_a_dry_run_writes_nothing(
     [
         (
             Options(ship=("tensorflow",)),
-            "--ship: must be among eager, inductor, mnn, onnxruntime, openvino, tensorrt, cuda, got 'tensorflow'",
+            "--ship: must be among eager, inductor, mnn, onnxruntime, openvino, tensorrt, tensorrt-plugin, cuda, cuda-inductor, got 'tensorflow'",
         ),
         (Options(ship=()), "--ship: .* got 'nothing'"),
         (
@@ -319,7 +329,7 @@ def test_too_short_normal_video_is_refused_before_anything_is_built(
 
 def _spoil(monkeypatch: pytest.MonkeyPatch, which: Callable[[str], bool]) -> None:
     """Makes the scores of some backends wrong by 1 dB, as a bad engine would."""
-    score_runs = build_module.score_runs
+    score_runs = judging.score_runs
 
     def spoilt(engine: SimpleNamespace, *rest: object) -> object:
         scored = score_runs(engine, *rest)  # type: ignore[arg-type]
@@ -327,7 +337,8 @@ def _spoil(monkeypatch: pytest.MonkeyPatch, which: Callable[[str], bool]) -> Non
             scored.components[:] = [c + np.float32(1) for c in scored.components]
         return scored
 
-    monkeypatch.setattr(build_module, "score_runs", spoilt)
+    for module in (judging, int8):
+        monkeypatch.setattr(module, "score_runs", spoilt)
 
 
 def test_a_missing_package_is_a_reason_not_a_crash(monkeypatch: pytest.MonkeyPatch) -> None:

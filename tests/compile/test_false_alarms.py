@@ -15,6 +15,8 @@ from vadfast.compile.false_alarms import (
     alarms_per_frame,
     expected,
     fit_tail,
+    most_peaks,
+    n_peaks,
     parse_rate,
     threshold_of,
 )
@@ -93,6 +95,30 @@ def test_few_peaks_have_no_shape_and_too_few_no_tail() -> None:
     assert fit_tail([_normal(100, 1)], RULE) is None
 
 
+@given(
+    st.lists(st.integers(1, 300), min_size=1, max_size=6),
+    st.integers(0, 99),
+    st.sampled_from([1, 4]),
+)
+def test_no_scores_peak_more_often_than_their_number_allows(
+    lengths: list[int], seed: int, smooth: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    parts = [np.repeat(rng.normal(size=n), smooth)[:n] for n in lengths]
+    at_most = most_peaks(lengths, raise_count=RULE.raise_count, clear_count=RULE.clear_count)
+    assert n_peaks(parts, RULE) <= at_most
+
+
+def test_the_number_of_frames_allows_as_many_peaks_as_there_can_be() -> None:
+    """Three frames above the level in thirty: the bound is met."""
+    scores = np.zeros(300)
+    for first in range(0, 300, 30):
+        scores[first : first + 3] = 5 + np.arange(3) + first
+    assert n_peaks([scores], RULE) == 10
+    assert most_peaks([300], raise_count=3, clear_count=10) == 10
+    assert most_peaks([], raise_count=3, clear_count=10) == 0
+
+
 @pytest.mark.parametrize("words", ["1", "1/month", "0/day", "-1/day", "many", "1 / day", "1e9/day"])
 def test_a_rate_that_is_none_is_refused(words: str) -> None:
     with pytest.raises(UsageError, match=r"--false-alarms: must be like 1/day"):
@@ -128,6 +154,11 @@ def test_what_a_rate_cannot_be_made_of_is_said(n: int, fps: float | None, said: 
     parts = _components(n)
     with pytest.raises(UsageError, match=said):
         calibrate(parts, CARD.components, CARD.causal_chain, source="x", fps=fps, false_alarms_per_day=1)  # fmt: skip
+    if fps is not None:
+        with pytest.raises(
+            UsageError, match=r"needs .* peak 8 times at least, got [1-7] peaks in 120"
+        ):
+            calibrate(parts, CARD.components, CARD.causal_chain, source="x", fps=fps, false_alarms_per_day=1)  # fmt: skip
     calibration, _ = calibrate(parts, CARD.components, CARD.causal_chain, source="x", fps=fps)
     assert calibration.false_alarms is None
     assert said in false_alarm_words(calibration.model_dump())

@@ -1,13 +1,15 @@
 """The gate lets the same scores through and stops every way of getting them wrong, each with its reason."""
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 from tests.compile.tiny import CARD, SPEC, TinyScorer
-from vadfast.compile.gate import BOUNDS, Scored, bounds_of, judge, score_runs
+from vadfast.compile.gate import BOUNDS, Scored, bounds_of, judge, parse_bounds, score_runs
 from vadfast.compile.windows import Run
-from vadfast.errors import BuildError
+from vadfast.errors import BuildError, UsageError
 from vadfast.models.eager import EagerEngine
 from vadfast.progress import steps
 from vadfast.runtime.manifest import Component
@@ -100,7 +102,7 @@ def test_without_labels_there_is_no_auc_and_no_fault(eager: Scored, runs: list[R
 
 def test_a_unit_without_a_bound_is_an_error() -> None:
     with pytest.raises(BuildError, match=r"unit with a bound \(dB, sd\), got 'furlong'"):
-        bounds_of("fp32", [Component(name="x", unit="furlong", high_is="normal")])
+        bounds_of(BOUNDS["fp32"], [Component(name="x", unit="furlong", high_is="normal")])
 
 
 def test_the_bounds_follow_from_the_pixel_error_that_they_state() -> None:
@@ -128,3 +130,30 @@ def test_alerts_that_one_raises_and_the_other_not_fail(eager: Scored, runs: list
     )
     assert judge(eager, eager, runs, CARD, "fp32").alerts == (2 * n, 0)
     assert not verdict.near
+
+
+def test_bounds_may_be_set_for_all_precisions() -> None:
+    assert parse_bounds(None) == BOUNDS
+    found = parse_bounds("auc=0, dB=0.5,alerts=1")
+    assert set(found) == set(BOUNDS)
+    for precision, b in found.items():
+        usual = BOUNDS[precision]
+        assert (b.auc, b.alerts, b.score_error["dB"]) == (0, 1, 0.5)
+        assert (b.correlation, b.score_error["sd"]) == (usual.correlation, usual.score_error["sd"])
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["", "auc", "auc=", "auc=x", "auc=nan", "auc=-0.1", "auc=1.1", "dB=0", "dB=inf", "furlong=1", "auc=0.1,,", "score_error=1"],
+)  # fmt: skip
+def test_a_bound_that_is_none_is_named(words: str) -> None:
+    with pytest.raises(UsageError, match=r"--gate: must be bounds like .*, got '"):
+        parse_bounds(words)
+
+
+def test_the_bounds_of_the_card_are_those_that_count(eager: Scored, runs: list[Run]) -> None:
+    off = Scored([c + np.float32(0.1) for c in eager.components], eager.heatmaps)
+    assert not judge(off, eager, runs, CARD, "bf16").faults
+    strict = replace(CARD, bounds=parse_bounds("dB=0.05"))
+    (fault,) = judge(off, eager, runs, strict, "bf16").faults
+    assert "allowed 0.05" in fault

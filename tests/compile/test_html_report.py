@@ -15,6 +15,7 @@ import pytest
 from tests.compile.tiny import CARD
 from vadfast.cli import exit_code_of
 from vadfast.compile import build as build_module
+from vadfast.compile import int8, judging
 from vadfast.compile.__main__ import command
 from vadfast.compile.evidence import N_PICTURES, Answer, Evidence
 from vadfast.compile.gate import Scored
@@ -86,6 +87,7 @@ def test_the_page_is_whole_and_says_what_the_run_found(
         f"{document['gate']['n_windows']} real windows",
         f"{document['calibration']['n_frames']} frames of",
         f"exceed {document['alert']['threshold']:.2f}",
+        f"{document['gate']['labelled_spans']['n']} labelled spans in the gate's windows would raise one",
         document["signer"][:16],
         "load average",
         "torch 2",
@@ -134,7 +136,7 @@ def test_a_run_whose_gate_let_nothing_through_has_its_page_too(
     words: str,
     n_figures: int,
 ) -> None:
-    score_runs = build_module.score_runs
+    score_runs = judging.score_runs
 
     def spoilt(engine: Engine, *rest: Any) -> Scored:
         scored = score_runs(engine, *rest)
@@ -142,7 +144,8 @@ def test_a_run_whose_gate_let_nothing_through_has_its_page_too(
             scored.components[:] = [c + np.float32(off) for c in scored.components]
         return scored
 
-    monkeypatch.setattr(build_module, "score_runs", spoilt)
+    for module in (judging, int8):
+        monkeypatch.setattr(module, "score_runs", spoilt)
     file = tmp_path / "report.html"
     assert _compile(run, tmp_path / "a.vad", "--report", file) == 3
     page = _Page(file.read_text())
@@ -195,7 +198,7 @@ def test_evidence_is_small_and_of_the_windows_it_names(runs: list[Run]) -> None:
     eager = SimpleNamespace(backend="eager", precision="fp32", batch=1)
     evidence = Evidence()
     evidence.begin(runs, scored, eager, CARD.components)  # type: ignore[arg-type]
-    evidence.add(eager, summarise([1.0, 2.0, 3.0]), scored)  # type: ignore[arg-type]
+    evidence.add(eager, summarise([1.0, 2.0, 3.0]), scored, range(len(runs)))  # type: ignore[arg-type]
     answer = evidence.answers["eager", "fp32", 1]
     n_abnormal = sum(int(r.labels.sum()) for r in runs if r.labels is not None)
     n_normal = sum(len(r) for r in runs if r.labels is not None) - n_abnormal
@@ -215,7 +218,7 @@ def test_evidence_is_small_and_of_the_windows_it_names(runs: list[Run]) -> None:
 
 def test_the_race_is_drawn_with_its_numbers() -> None:
     timings = [("fast", summarise([1.0, 1.0, 1.0])), ("eager fp32", summarise([3.0, 4.0, 5.0]))]
-    axes = draw_race(timings, {"eager fp32"}).axes[0]
+    axes = draw_race([timings], {"eager fp32"}).axes[0]
     assert [bar.get_width() for bar in axes.patches] == [1.0, 4.0]
     assert [t.get_text() for t in axes.get_yticklabels()] == ["fast", "eager fp32"]
     assert axes.patches[0].get_facecolor() != axes.patches[1].get_facecolor()
@@ -223,8 +226,17 @@ def test_the_race_is_drawn_with_its_numbers() -> None:
     assert list(interval.get_ydata()) == [1, 1]
 
 
+def test_each_batch_has_the_dashed_line_of_its_own_eager() -> None:
+    one = [("fast", summarise([1.0])), ("eager fp32", summarise([4.0]))]
+    eight = [("fast batch 8", summarise([0.5])), ("eager fp32 batch 8", summarise([2.0]))]
+    axes = draw_race([one, eight], {"eager fp32", "eager fp32 batch 8"}).axes[0]
+    dashed = [line for line in axes.lines if line.get_linestyle() != "-"]
+    drawn = {tuple(line.get_xdata()): tuple(line.get_ydata()) for line in dashed}
+    assert drawn == {(4.0, 4.0): (-0.5, 1.5), (2.0, 2.0): (1.5, 3.5)}
+
+
 def _answer(*parts: npt.NDArray[np.float32]) -> Answer:
-    return Answer(summarise([1.0]), [part[:, None] for part in parts], [])
+    return Answer(summarise([1.0]), [part[:, None] for part in parts], [], whole=True)
 
 
 def test_errors_are_drawn_as_they_are_and_zeros_at_the_bottom() -> None:
@@ -262,7 +274,7 @@ def test_the_threshold_stands_where_it_is() -> None:
 
 def test_names_in_a_figure_are_text_and_two_figures_share_no_identifier() -> None:
     timings = [(EVIL, summarise([1.0, 2.0, 3.0]))]
-    pages = [_Page(inline_svg(draw_race(timings, {EVIL}), name, '"x"')) for name in ("a", "b")]
+    pages = [_Page(inline_svg(draw_race([timings], {EVIL}), name, '"x"')) for name in ("a", "b")]
     for page in pages:
         assert "script" not in {tag for tag, _ in page.elements}
         assert EVIL in page.text
@@ -270,7 +282,9 @@ def test_names_in_a_figure_are_text_and_two_figures_share_no_identifier() -> Non
     ids = [{a["id"] for _, a in page.elements if "id" in a} for page in pages]
     assert not ids[0] & ids[1]
     assert all(ids)
-    again = inline_svg(draw_race(timings, {EVIL}), "a", '"x"')
-    assert again == inline_svg(draw_race(timings, {EVIL}), "a", '"x"'), "equal runs, equal pages"
-    assert "var(--blue)" in inline_svg(draw_race([("x", timings[0][1]), *timings], {EVIL}), "a", "")
+    again = inline_svg(draw_race([timings], {EVIL}), "a", '"x"')
+    assert again == inline_svg(draw_race([timings], {EVIL}), "a", '"x"'), "equal runs, equal pages"
+    assert "var(--blue)" in inline_svg(
+        draw_race([[("x", timings[0][1]), *timings]], {EVIL}), "a", ""
+    )
     assert "#0072b2" not in again

@@ -117,7 +117,8 @@ def test_a_layer_that_breaks_the_gate_is_kept_in_float_and_named(
 ) -> None:
     torch.manual_seed(0)
     found, truth = _made(Rough(), runs, tmp_path)
-    assert found == Int8(2, ("net.4",))
+    assert (found.n_layers, found.kept, found.refused) == (2, ("net.4",), "")
+    assert found.judged_by == ("onnxruntime", "int8", 1)
     assert (
         int8_words({"n_layers": 2, "kept": ["net.4"], "refused": ""})
         == "int8: 1 of 2 convolutions; the gate keeps in float: net.4"

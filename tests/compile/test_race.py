@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vadfast.progress import steps
-from vadfast.race import N_WARM_UP, race, summarise
+from vadfast.race import N_WARM_UP, RETIRING, race, ratio, summarise
 from vadfast.runtime.engine import Outputs
 
 WINDOWS = [np.zeros((1, 3, 8, 8, 3), np.uint8)]
@@ -39,6 +39,28 @@ def test_engines_take_turns_and_the_order_rotates() -> None:
     assert log[warm:] == ["a", "b", "b", "a", "a", "b"]
     assert 30 <= a.median_ms < b.median_ms
     assert a.lo_ms <= a.median_ms <= a.hi_ms
+
+
+def test_who_is_far_behind_retires_and_the_reference_does_not() -> None:
+    log: list[str] = []
+    takes = {"eager": 0.09, "slow": 0.08, "near": 0.025, "fast": 0.02}
+    engines = [_Sleeper(name, seconds, log) for name, seconds in takes.items()]
+    with steps("race", 4 * 9) as bar:
+        timings = race(engines, WINDOWS, rounds=8, steps=bar, reference=0)
+        assert bar._done == 4 * 9
+    n_rounds = dict(zip(takes, (len(t.round_ms) for t in timings), strict=True))
+    assert n_rounds == {"eager": 8, "slow": RETIRING, "near": 8, "fast": 8}
+    times, lo, hi = ratio(timings[0], timings[1])
+    assert lo <= times <= hi
+    assert 1 < times < 1.3
+
+
+def test_without_a_reference_nobody_retires() -> None:
+    log: list[str] = []
+    engines = [_Sleeper("a", 0.08, log), _Sleeper("b", 0.02, log)]
+    with steps("race", 14) as bar:
+        timings = race(engines, WINDOWS, rounds=6, steps=bar)
+    assert [len(t.round_ms) for t in timings] == [6, 6]
 
 
 def test_a_tiny_model_is_called_many_times_a_turn() -> None:

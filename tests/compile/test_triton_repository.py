@@ -24,8 +24,10 @@ from vadfast.cli import exit_code_of
 from vadfast.compile import ModuleSpec, build_bundle
 from vadfast.compile.__main__ import command
 from vadfast.compile.bundle import GoldenWindows
+from vadfast.compile.dry_run import words
 from vadfast.compile.export import export_onnx
 from vadfast.compile.plan import Options, plan_build
+from vadfast.compile.sbom import SBOM
 from vadfast.compile.signing import open_key
 from vadfast.compile.triton_repository import MAX_JOINED, config_text, model_folder, write_model
 from vadfast.data import synthetic
@@ -115,6 +117,16 @@ def test_manifest_signature_and_threshold_travel(
     assert tuple(columns) == sealed.components
 
 
+def test_the_bill_lists_the_model_where_it_lies_and_no_package_of_the_server(
+    exported: tuple[Path, GoldenWindows], tmp_path: Path
+) -> None:
+    _write(tmp_path / "cam", exported)
+    (found,) = json.loads((tmp_path / "cam" / SBOM).read_text())["components"]
+    served = hashlib.sha256((tmp_path / "cam" / found["name"]).read_bytes()).hexdigest()
+    assert found["hashes"] == [{"alg": "SHA-256", "content": served}]
+    assert not (tmp_path / "cam" / "licences").exists()
+
+
 @given(text=st.text(st.characters(codec="utf-8"), max_size=30))
 def test_any_name_survives_the_text_format(text: str) -> None:
     config = parse(config_text("cam", manifest().model_copy(update={"method": text}), "0" * 64))
@@ -192,7 +204,7 @@ def test_only_the_engine_that_triton_has_may_ship(
         plan = plan_build(spec, tmp_path / "models", chosen)
         assert plan.options.ship == ("onnxruntime",)
         assert plan.out == tmp_path / "models" / "last"
-        assert next(plan.words()).startswith(f"would write the Triton model {plan.out}")
+        assert next(words(plan)).startswith(f"would write the Triton model {plan.out}")
     else:
         with pytest.raises(UsageError, match=said):
             plan_build(spec, tmp_path / "models", chosen)
@@ -225,14 +237,14 @@ def test_the_command_writes_a_repository_after_the_same_gate(
 def test_where_onnx_runtime_fails_the_gate_there_is_no_repository(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from vadfast.compile import build as build_module
+    from vadfast.compile import judging
 
     synthetic.write_dataset(tmp_path / "scene", n_training=1, n_testing=1, n_frames=80)
     monkeypatch.setattr(
         "vadfast.compile.candidates.refusal",
         lambda b, _: None if b.name in ("eager", "onnxruntime", "mnn") else "left out",
     )
-    score_runs: Callable = build_module.score_runs
+    score_runs: Callable = judging.score_runs
 
     def spoilt(engine, *rest):  # type: ignore[no-untyped-def]
         scored = score_runs(engine, *rest)
@@ -240,9 +252,9 @@ def test_where_onnx_runtime_fails_the_gate_there_is_no_repository(
             scored.components[:] = [c + np.float32(1) for c in scored.components]
         return scored
 
-    monkeypatch.setattr(build_module, "score_runs", spoilt)
+    monkeypatch.setattr(judging, "score_runs", spoilt)
     options = Options(calibrate=tmp_path / "scene", rounds=3, gate_windows=24, format="triton-repository")  # fmt: skip
     spec = ModuleSpec(_Last(), SPEC, score="prediction", name="last")
     with pytest.raises(GateError, match="onnxruntime fp32: fails the gate"):
         build_bundle(spec, tmp_path / "models", options)
-    assert not (tmp_path / "models" / "last").exists()
+    assert not (tmp_path / "models").exists()

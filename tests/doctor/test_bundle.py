@@ -83,7 +83,7 @@ def test_people_read_the_same(bundle: Path, capsys: pytest.CaptureFixture[str]) 
     assert _doctor(bundle) == 0
     out = " ".join(capsys.readouterr().out.split())
     for words in ("sealed and unchanged", "openvino fp32 batch 1 would run passed", "can run passed",
-                  "96x64 (made, H.264, 25 frames/s sent)", "Trained at 10 frames/s", "Next: at 25 frames/s"):  # fmt: skip
+                  "96x64 (made, H.264, 25 frames/s sent)", "Trained at 10 frames/s", "Next: for cameras of 96x64, at 25 frames/s"):  # fmt: skip
         assert words in out
 
 
@@ -109,7 +109,11 @@ def test_a_damaged_bundle_is_refused_in_the_words_of_score(
     (bundle / name).write_bytes(bytes(content))
     assert _doctor(bundle, "--json", "-") == 1
     captured = capsys.readouterr()
-    assert captured.out == ""
+    found = json.loads(captured.out)["bundle"]
+    assert f"error: {found['fault']}" == captured.err.rstrip()
+    assert found["no_capacity"] == found["fault"]
+    assert found["method"] is found["capacity"] is None
+    assert found["artefacts"] == []
     film = tmp_path / "film"
     film.mkdir()
     (film / "0.png").write_bytes(b"")
@@ -268,9 +272,49 @@ def test_a_film_of_the_users_camera_is_measured_instead(
     (found,) = capacity["films"]
     assert (found["name"], found["made"], found["width"]) == ("[b]gate.mp4", False, 96)
     assert "[b]gate.mp4 (your film, 96x64, 25 frames/s sent)" in capsys.readouterr().out
+
+
+def test_a_film_is_looked_at_before_engines_are_timed(
+    bundle: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("timed")
+
+    monkeypatch.setattr("vadfast.doctor.verdict.examine", never)
+    film = tmp_path / "film.mp4"
+    assert _doctor(bundle, "--video", film) == 2
+    assert "--video: must be a film of your camera, got nothing at" in _said(capsys)
     film.write_bytes(b"no film")
     assert _doctor(bundle, "--video", film) == 1
     assert "must be a video" in _said(capsys)
+
+
+def test_a_film_without_a_frame_rate_is_said(
+    bundle: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with made_films() as made:
+        film = Path(shutil.copyfile(made[0], tmp_path / "film.mp4"))
+    monkeypatch.setattr("vadfast.runtime.source.VideoSource.fps", None)
+    assert _doctor(bundle, "--video", film) == 0
+    assert (
+        "(your film, 96x64, it has no frame rate, so taken to be 25 frames/s sent)"
+        in capsys.readouterr().out
+    )
+    assert _doctor(bundle, "--video", film, "--json", "-") == 0
+    (found,) = _document(capsys)["bundle"]["capacity"]["films"]
+    assert (found["fps"], found["fps_assumed"]) == (25, True)
+
+
+def test_it_speaks_before_it_works(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert _doctor(bundle) == 0
+    first, *_ = capsys.readouterr().err.splitlines()
+    assert first == f"examining {bundle}: seals, engines, decoding ..."
 
 
 @pytest.mark.parametrize(
@@ -291,5 +335,5 @@ def test_what_would_not_be_read_is_refused(
 
 
 def test_no_bundle_there_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert _doctor(tmp_path / "no.vad") == 1
+    assert _doctor(tmp_path / "no.vad") == 2
     assert "must be a bundle written by vadfast.compile" in _said(capsys)

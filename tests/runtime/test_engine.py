@@ -14,10 +14,11 @@ from vadfast.compile.backends import mnn
 from vadfast.errors import BackendError, BundleError, EngineMismatch
 from vadfast.runtime import engine as engine_module
 from vadfast.runtime.bundle import open_bundle
-from vadfast.runtime.engine import open_engine, run_windows
+from vadfast.runtime.engine import load_artefact, n_cpus, open_engine, run_windows
 from vadfast.runtime.engines.mnn import MNNEngine
 from vadfast.runtime.engines.onnxruntime import ONNXRuntimeEngine
 from vadfast.runtime.engines.openvino import OpenVINOEngine
+from vadfast.runtime.manifest import Threads
 from vadfast.runtime.selftest import check_golden
 
 ENGINES = [OpenVINOEngine, ONNXRuntimeEngine, MNNEngine]
@@ -262,3 +263,29 @@ except KeyboardInterrupt:
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout == "interrupted\n", (done.returncode, done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("cpus", "asked", "told"),
+    [
+        (n_cpus(), None, {"threads": 3, "pinned": False}),
+        (n_cpus(), 1, {"threads": 1, "pinned": False}),
+        (n_cpus() + 1, None, {"threads": None}),  # measured on another machine
+    ],
+)
+def test_threads_are_as_measured_where_that_holds(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch, cpus: int, asked: int | None, told: dict
+) -> None:
+    found = {}
+
+    class Engine:
+        @staticmethod
+        def load(path: Path, **options: object) -> None:
+            found.update(options)
+
+    monkeypatch.setattr(engine_module, "_engine_class", lambda _: Engine)
+    opened = open_bundle(bundle)
+    artefact = opened.manifest.artefacts[0]
+    measured = artefact.model_copy(update={"threads": Threads(n=3, pinned=False, cpus=cpus)})
+    load_artefact(opened, measured, asked)
+    assert {k: v for k, v in found.items() if k in ("threads", "pinned")} == told

@@ -190,10 +190,12 @@ def test_a_truncated_folder_keeps_what_was_good(bundle: Path, tmp_path: Path, ca
 @pytest.mark.parametrize(
     ("arguments", "code", "sentence"),
     [
-        (["absent.vad", "film"], 1, "must be a bundle"),
+        (["absent.vad", "film"], 2, "must be a bundle"),
         (["BUNDLE", "absent.mp4"], 2, "absent.mp4"),
         (["BUNDLE", "film", "--plot"], 2, "--plot: needs a folder to write into"),
         (["BUNDLE", "film", "--overlay"], 2, "--overlay: needs a folder to write into"),
+        (["BUNDLE", "film", "--out", "film/0.png/a"], 2, "--out: must be a folder that can"),
+        (["BUNDLE", "film", "--jsonl", "film"], 2, "--jsonl: must be a file that can be written"),
         (["BUNDLE", "film", "--backend", "abacus"], 1, "got 'abacus'"),
         (["BUNDLE", "film", "--threads", "0"], 2, "threads"),
         (["BUNDLE"], 2, "VIDEOS"),

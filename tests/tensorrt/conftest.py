@@ -1,8 +1,11 @@
 """A machine with a GPU and TensorRT, both made up; and the real TensorRT-RTX, which builds without one."""
 
+import shutil
+import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -11,8 +14,17 @@ from tests import tiny_bundle
 from tests.tensorrt.fake_cuda import FakeCuda
 from tests.tensorrt.fake_tensorrt import FakeTensorRT
 from vadfast.runtime.engines.tensorrt import TensorRTEngine
-from vadfast.runtime.tensorrt import gpu
+from vadfast.runtime.tensorrt import gpu, plugins
 from vadfast.runtime.tensorrt.library import Library, find_library
+
+HERE = Path(__file__).parent
+# Bindings of TensorRT on the ordinary package index, and the version in the names of the libraries that they want.
+BINDINGS = {
+    "tensorrt-cu12-bindings==10.3.0": 10,
+    "tensorrt-cu13-bindings==10.16.1.11": 10,
+    "tensorrt-cu13-bindings==11.4.0.106": 11,
+}
+Bindings = Callable[[str], tuple[Path, tuple[str, ...]]]
 
 
 @dataclass
@@ -39,6 +51,7 @@ def forget() -> None:
     """What is found out once a process."""
     find_library.cache_clear()
     gpu.find_gpu.cache_clear()
+    plugins._register.cache_clear()
 
 
 @pytest.fixture
@@ -62,3 +75,29 @@ def rtx() -> Iterator[Library]:
     trt = pytest.importorskip(module, reason="TensorRT-RTX is not installed (extra dev)")
     yield Library(trt, module, trt.__version__)
     forget()
+
+
+@pytest.fixture(scope="session")
+def bindings(tmp_path_factory: pytest.TempPathFactory) -> Bindings:
+    """Installs one of ``BINDINGS``: its folder, and the empty libraries to load before it is imported."""
+
+    @cache
+    def install(requirement: str) -> tuple[Path, tuple[str, ...]]:
+        if sys.platform != "linux" or shutil.which("cc") is None:
+            pytest.skip("the empty library is compiled with cc, for Linux")
+        folder = tmp_path_factory.mktemp("bindings")
+        pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--only-binary", ":all:"]
+        command = [*pip, "--target", str(folder), requirement]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            said = done.stderr.strip().splitlines()[-1]
+            pytest.skip(f"{requirement} cannot be had here: {said}")
+        libraries = []
+        for name in ("nvinfer", "nvinfer_plugin", "nvonnxparser"):
+            soname = f"lib{name}.so.{BINDINGS[requirement]}"
+            libraries.append(str(folder / soname))
+            flags = ["-shared", "-fPIC", "-Wall", "-Werror", f"-Wl,-soname,{soname}"]
+            subprocess.run(["cc", *flags, str(HERE / "shim.c"), "-o", libraries[-1]], check=True)
+        return folder, tuple(libraries)
+
+    return install

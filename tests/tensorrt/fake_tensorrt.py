@@ -30,6 +30,9 @@ class FakeTensorRT:
         self.timings_given: list[bytes] = []
         self.takes_timings = True
         self.flags: dict[str, Any] = {}
+        # What TensorRT-RTX has compiled in this process, and whether it takes what it compiled before.
+        self.n_compiled = 0
+        self.takes_kernels = True
         self.module = self._make()
 
     def _make(self) -> types.ModuleType:  # one class each of TensorRT's
@@ -131,6 +134,27 @@ class FakeTensorRT:
                 tensors = {n: [batch, *s[1:]] for n, s in network.tensors.items()}
                 return json.dumps([fake.module.__version__, tensors]).encode()
 
+        class RuntimeCache:
+            kernels = b""
+
+            def deserialize(self, content: bytes) -> bool:
+                if fake.takes_kernels:
+                    self.kernels = content
+                return fake.takes_kernels
+
+            def serialize(self) -> bytes:
+                return self.kernels
+
+        class RuntimeConfig:
+            cache: RuntimeCache
+
+            def create_runtime_cache(self) -> RuntimeCache:
+                return RuntimeCache()
+
+            def set_runtime_cache(self, cache: RuntimeCache) -> bool:
+                self.cache = cache
+                return True
+
         class Context:
             def __init__(self) -> None:
                 self.addresses: dict[str, int] = {}
@@ -171,7 +195,13 @@ class FakeTensorRT:
             def get_tensor_dtype(self, name: str) -> str:
                 return "uint8" if name == "frames" else "float"
 
-            def create_execution_context(self) -> Context | None:
+            def create_runtime_config(self) -> Any:  # TensorRT-RTX has it
+                return RuntimeConfig()
+
+            def create_execution_context(self, config: Any = None) -> Context | None:
+                if config is not None and not config.cache.kernels:
+                    config.cache.kernels = b"kernels"
+                    fake.n_compiled += 1
                 if fake.without_memory == "context":
                     self.logger.log(1, _MEMORY)
                     return None

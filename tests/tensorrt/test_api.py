@@ -7,48 +7,29 @@ are not on the ordinary package index, its bindings are: a library of nine empty
 import ast
 import json
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.tensorrt.conftest import BINDINGS, Bindings
 from vadfast.runtime import tensorrt
 
 HERE = Path(__file__).parent
 ADAPTER = Path(tensorrt.__file__).parent
 SOURCES = [ADAPTER.parent / "engines" / "tensorrt.py", *sorted(ADAPTER.glob("*.py"))]
 RTX = "tensorrt_rtx_bindings"
-BINDINGS = {
-    "tensorrt-cu12-bindings==10.3.0": 10,
-    "tensorrt-cu13-bindings==10.16.1.11": 10,
-    "tensorrt-cu13-bindings==11.4.0.106": 11,
-}
 Members = dict[str, dict[str, str]]  # class ("": the module) -> member -> docstring
 
 
 @pytest.fixture(scope="session", params=[RTX, *BINDINGS])
-def members(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Members:
+def members(request: pytest.FixtureRequest, bindings: Bindings) -> Members:
     """What one of the bindings has."""
     if request.param == RTX:
         pytest.importorskip(RTX, reason="TensorRT-RTX is not installed (extra dev)")
         return _described(RTX)
-    if sys.platform != "linux" or shutil.which("cc") is None:
-        pytest.skip("the empty library is compiled with cc, for Linux")
-    folder = tmp_path_factory.mktemp("bindings")
-    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--only-binary", ":all:"]
-    done = subprocess.run(
-        [*pip, "--target", str(folder), request.param], capture_output=True, text=True, check=False
-    )
-    if done.returncode != 0:
-        pytest.skip(f"{request.param} cannot be had here: {done.stderr.strip().splitlines()[-1]}")
-    libraries = []
-    for name in ("nvinfer", "nvinfer_plugin", "nvonnxparser"):
-        soname = f"lib{name}.so.{BINDINGS[request.param]}"
-        libraries.append(str(folder / soname))
-        flags = ["-shared", "-fPIC", "-Wall", "-Werror", f"-Wl,-soname,{soname}"]
-        subprocess.run(["cc", *flags, str(HERE / "shim.c"), "-o", libraries[-1]], check=True)
+    folder, libraries = bindings(request.param)
     return _described("tensorrt_bindings", str(folder), *libraries)
 
 
@@ -63,10 +44,10 @@ def _described(*arguments: str) -> Members:
     return found
 
 
-def _used() -> dict[str, dict[str, int | None]]:
+def _used(file: str = "api.py") -> dict[str, dict[str, int | None]]:
     """Class ("": the module) -> member -> how many arguments it is given; None: it is no method."""
     used: dict[str, dict[str, int | None]] = {}
-    for node in ast.parse((ADAPTER / "api.py").read_text()).body:
+    for node in ast.parse((ADAPTER / file).read_text()).body:
         if isinstance(node, ast.ClassDef):
             name = re.match(r"``(\w+)``", ast.get_docstring(node) or "")
             mine = used.setdefault(name[1] if name else "", {})
@@ -87,7 +68,18 @@ def test_the_list_of_names_is_read() -> None:
 
 
 def test_every_name_exists_and_takes_what_it_is_given(members: Members) -> None:
-    for kind, names in _used().items():
+    _check(_used(), members)
+
+
+def test_every_name_of_rtx_exists_there() -> None:
+    pytest.importorskip(RTX, reason="TensorRT-RTX is not installed (extra dev)")
+    used = _used("rtx_api.py")
+    assert used["IRuntimeCache"] == {"deserialize": 1, "serialize": 0}
+    _check(used, _described(RTX))
+
+
+def _check(used: dict[str, dict[str, int | None]], members: Members) -> None:
+    for kind, names in used.items():
         assert kind in members, kind
         for name, n_arguments in names.items():
             assert name in members[kind], f"{kind}.{name}"
@@ -116,8 +108,8 @@ def test_what_the_adapter_overrides_is_called_so(members: Members) -> None:
 
 
 def test_the_list_holds_no_name_that_nobody_uses() -> None:
-    text = "".join(source.read_text() for source in SOURCES if source.name != "api.py")
-    for kind, names in _used().items():
+    text = "".join(s.read_text() for s in SOURCES if s.name not in ("api.py", "rtx_api.py"))
+    for kind, names in (*_used().items(), *_used("rtx_api.py").items()):
         for name in names:
             assert re.search(rf"\.{name}\b|\"{name}\"", text), f"{kind}.{name} is not used"
 

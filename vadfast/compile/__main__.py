@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vadfast.cli import Debug, JsonFile, check_writable, run_command, talk
+from vadfast.cli import Debug, JsonFile, check_writable, run_command, starting, talk
 
 if TYPE_CHECKING:
     from vadfast.compile.evidence import Evidence
@@ -55,7 +55,7 @@ def command(
     ship: Annotated[
         str,
         typer.Option(
-            help="What may ship: mnn, openvino, onnxruntime, tensorrt, inductor, cuda, eager (the last three need torch)."
+            help="What may ship: mnn, openvino, onnxruntime, tensorrt, tensorrt-plugin, and with torch inductor, cuda, cuda-inductor, eager."
         ),
     ] = "mnn,openvino,onnxruntime,tensorrt",
     batch: Annotated[
@@ -65,11 +65,18 @@ def command(
         ),
     ] = "1",
     rounds: Annotated[int, typer.Option(min=3, help="Rounds of the race.")] = 15,
+    gate: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME=VALUE,...",
+            help="Bounds in place of the usual ones, of every precision: dB, sd, correlation, auc, heatmap, alerts.",
+        ),
+    ] = None,
     gate_windows: Annotated[
         int | None,
         typer.Option(
             min=24,
-            help="Real windows that the gate compares with eager float32; default: 96 of 256 px, more of smaller ones.",
+            help="Real windows that the gate compares with eager float32; default: 64 of 256 px, more of smaller ones.",
         ),
     ] = None,
     threads: Annotated[
@@ -113,12 +120,14 @@ def command(
     """Exports a trained model, races the engines of this machine, gates and calibrates them, and writes a bundle."""
     from rich.console import Console
 
-    from vadfast.compile.build import Options, build_bundle, plan_build
-    from vadfast.compile.evidence import Evidence
-    from vadfast.compile.plan import parse_ladder
-    from vadfast.compile.report import print_report
     from vadfast.errors import GateError, UsageError
-    from vadfast.evaluate.subject import scores_bags
+
+    with starting("loading PyTorch and the engines", json_file):
+        from vadfast.compile.build import Options, build_bundle, plan_build
+        from vadfast.compile.evidence import Evidence
+        from vadfast.compile.plan import parse_ladder
+        from vadfast.compile.report import print_report
+        from vadfast.evaluate.subject import scores_bags
 
     if (run is None) == (module is None):
         given = "neither" if run is None else "both"
@@ -133,6 +142,7 @@ def command(
         ship=tuple(name.strip() for name in ship.split(",") if name.strip()),
         batches=parse_ladder(batch),
         rounds=rounds,
+        gate=gate,
         gate_windows=gate_windows,
         threads=threads,
         false_alarms=false_alarms,
@@ -153,7 +163,9 @@ def command(
             check_writable(option, file)
     source = _source(run, module)
     if dry_run:
-        for line in plan_build(source, out, options).words():
+        from vadfast.compile.dry_run import words
+
+        for line in words(plan_build(source, out, options)):
             typer.echo(line)
         return
     evidence = Evidence()
@@ -177,6 +189,8 @@ def command(
     typer.echo(
         f"wrote {report.bundle} ({report.size / 1e6:.1f} MB), signed with {whose} {report.signer[:16]}; next: {following}"
     )
+    assert report.bundle is not None  # what is not written raises
+    _say_copyleft(report.bundle)
 
 
 def _source(run: Path | None, module: str | None) -> "Path | ModuleSpec":
@@ -204,6 +218,15 @@ def _compile_bags(run: Path, out: Path, options: "Options", json_file: Path | No
             f"wrote {out} ({report.size / 1e6:.1f} MB): scores of {gate['n_bags']} bags within {gate['max_score_error']:.2g} of eager "
             f"float32, {gate['median_ms']:.3g} ms a bag; next: python -m vadfast.evaluate {out} --data DIR"
         )
+        _say_copyleft(out)
+
+
+def _say_copyleft(bundle: Path) -> None:
+    from vadfast.compile.copyleft import copyleft_words
+
+    words = copyleft_words(bundle)
+    if words is not None:
+        typer.echo(words)
 
 
 def _write_report(document: dict[str, Any], evidence: "Evidence", file: Path | None) -> None:

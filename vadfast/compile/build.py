@@ -6,27 +6,24 @@ first. Nothing appears under ``--out`` before all of it is done.
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vadfast.cli import talk
+from vadfast.compile.alerts import judge_labelled
 from vadfast.compile.backends import (
     Workshop,
     asked_for,
     backends_of,
     refusal,
 )
-from vadfast.compile.bundle import (
-    check_target,
-    choose_golden,
-)
+from vadfast.compile.bundle import choose_golden
 from vadfast.compile.calibrate import FEW_FRAMES, calibrate, score_normal
 from vadfast.compile.candidates import (
     Candidate,
-    choose,
     gate_record,
     make_candidates,
     row_of,
@@ -34,13 +31,15 @@ from vadfast.compile.candidates import (
 from vadfast.compile.evidence import Evidence
 from vadfast.compile.export import export_onnx
 from vadfast.compile.false_alarms import parse_rate
-from vadfast.compile.gate import Scorecard, Scored, bounds_of, judge, score_runs
+from vadfast.compile.gate import Scored, bounds_of, score_runs
 from vadfast.compile.int8 import Int8, make_int8
+from vadfast.compile.judging import judge_all
 from vadfast.compile.plan import Options, Plan, plan_build
-from vadfast.compile.report import Report, race_table
+from vadfast.compile.report import Report, named_ties, note_load, race_table
 from vadfast.compile.sealing import make_manifest, write_sealed
 from vadfast.compile.signing import open_key
 from vadfast.compile.teachers import carry
+from vadfast.compile.threads import tune
 from vadfast.compile.windows import Run, read_run
 from vadfast.errors import GateError, SourceError
 from vadfast.models.eager import EagerEngine
@@ -49,6 +48,7 @@ from vadfast.race import load_average, race
 from vadfast.runtime.manifest import (
     AlertRule,
     Calibration,
+    Threads,
 )
 from vadfast.runtime.signature import fingerprint
 
@@ -78,9 +78,8 @@ def build_bundle(
         GateError: no candidate that may ship keeps the scores; nothing is written.
     """
     plan = plan_build(source, out, options or Options())
-    check_target(plan.out)
     # Before the minutes of work: a component whose unit has no bound cannot be gated.
-    bounds_of("fp32", plan.model.components)
+    bounds_of(plan.bounds["fp32"], plan.model.components)
     with tempfile.TemporaryDirectory(prefix="vadfast-compile-") as scratch:
         return _build(plan, Path(scratch), evidence or Evidence())
 
@@ -91,6 +90,7 @@ def _build(plan: Plan, folder: Path, evidence: Evidence) -> Report:
     talk.print(f"exporting {model.method} ({_size_words(plan)}) to ONNX")
     heatmap = export_onnx(model.scorer, model.input, folder / "model.onnx")
     workshop = Workshop(model.scorer, model.input, plan.run, folder, plan.options.threads)
+    workshop = replace(workshop, tuned=_tuned(plan, workshop, runs))
     truth = _score_eager(model, runs)
     int8 = _in_8_bits(plan, workshop, runs, truth)
     candidates = make_candidates(plan, workshop, int8)
@@ -118,11 +118,11 @@ def _decide(
     eager = next(c for c in running if c.backend.name == "eager")
 
     load = load_average()
+    note_load(options.rounds, load)
     _race(running, runs, options.rounds)
     load_after = load_average()
-    _gate(running, eager, runs, truth, _card(model), evidence)
-    shipped = choose(candidates)
-    rows = tuple(row_of(c, shipped) for c in candidates)
+    shipped = judge_all(running, eager, runs, truth, int8, plan.card, evidence)
+    rows = named_ties([row_of(c, shipped) for c in candidates])
     gate = gate_record(plan, runs, candidates, int8)
     report = Report(
         bundle=None,
@@ -142,6 +142,10 @@ def _decide(
         )
 
     calibration, alert = _calibrate(plan, shipped[0], evidence)
+    winner = shipped[0]
+    answer = evidence.answers[winner.backend.name, winner.precision, winner.batch]
+    spans = judge_labelled(answer.components, evidence.labels, model, calibration, alert)
+    gate = gate | {"labelled_spans": asdict(spans)}
     golden = choose_golden(runs, truth.components, median_ms=shipped[0].median_ms)
     spec, networks = carry(model.input, folder)
     manifest = make_manifest(
@@ -159,6 +163,7 @@ def _decide(
     return replace(
         report,
         bundle=plan.out,
+        gate=gate,
         calibration=calibration.model_dump(),
         alert=alert.model_dump(),
         size=sum(record.size for record in sealed.files.values()),
@@ -178,8 +183,11 @@ def _read_runs(plan: Plan) -> list[Run]:
     return runs
 
 
-def _card(model: "TrainedModel") -> Scorecard:
-    return Scorecard(model.components, model.paper_chain, model.causal_chain)
+def _tuned(plan: Plan, workshop: Workshop, runs: Sequence[Run]) -> dict[str, Threads]:
+    if plan.options.threads is not None:
+        return {}
+    backends = [b for b in backends_of(plan.options.target) if b.name in plan.options.ship]
+    return tune(workshop, backends, [run.window(len(run) // 2) for run in runs])
 
 
 def _score_eager(model: "TrainedModel", runs: Sequence[Run]) -> Scored:
@@ -190,6 +198,8 @@ def _score_eager(model: "TrainedModel", runs: Sequence[Run]) -> Scored:
 
 def _in_8_bits(plan: Plan, workshop: Workshop, runs: Sequence[Run], truth: Scored) -> Int8:
     """Makes the model in 8 bits for the best engine that may ship it and can run it here, in the fastest form that it has."""
+    if not any(p.startswith("int8") for p in asked_for(plan.options.precision)):
+        return Int8(0, (), "not asked for")
     here = {backend.name: backend for backend in backends_of(plan.options.target)}
     for backend in (here[name] for name in _INT8_ORDER if name in here):
         for precision in reversed(backend.precisions):
@@ -199,7 +209,7 @@ def _in_8_bits(plan: Plan, workshop: Workshop, runs: Sequence[Run], truth: Score
                 and backend.name in plan.options.ship
                 and refusal(backend, precision) is None
             ):
-                return make_int8(workshop, backend, precision, runs, truth, _card(plan.model))
+                return make_int8(workshop, backend, precision, runs, truth, plan.card)
     return Int8(0, (), "no engine that may ship runs it here")
 
 
@@ -214,29 +224,10 @@ def _race(running: Sequence[Candidate], runs: Sequence[Run], rounds: int) -> Non
                 for i in range(len(windows))
             ]
             engines = [c.engine for c in group if c.engine is not None]
-            timings = race(engines, calls, rounds=rounds, steps=bar)
+            eager = next(i for i, c in enumerate(group) if c.backend.name == "eager")
+            timings = race(engines, calls, rounds=rounds, steps=bar, reference=eager)
             for candidate, timing in zip(group, timings, strict=True):
                 candidate.timing = timing
-
-
-def _gate(
-    running: Sequence[Candidate],
-    eager: Candidate,
-    runs: Sequence[Run],
-    truth: Scored,
-    card: Scorecard,
-    evidence: Evidence,
-) -> None:
-    n_windows = sum(len(run) for run in runs)
-    with steps("gate", n_windows * (len(running) - 1)) as bar:
-        assert eager.engine is not None
-        evidence.begin(runs, truth, eager.engine, card.components)
-        for candidate in running:
-            assert candidate.engine is not None
-            scored = truth if candidate is eager else score_runs(candidate.engine, runs, bar)
-            candidate.verdict = judge(scored, truth, runs, card, candidate.precision)
-            assert candidate.timing is not None  # it has raced
-            evidence.add(candidate.engine, candidate.timing, scored)
 
 
 def _calibrate(plan: Plan, winner: Candidate, evidence: Evidence) -> tuple[Calibration, AlertRule]:

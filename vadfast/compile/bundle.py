@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vadfast.atomic import atomic_directory
+from vadfast.cli import takes_files
 from vadfast.compile.sbom import write_bill
 from vadfast.compile.signing import sign
 from vadfast.compile.windows import Run, spread
@@ -77,7 +78,11 @@ def now() -> str:
 
 
 def check_target(out: Path) -> None:
-    """Raises UsageError where a bundle could not be written to ``out``, or would replace something that is none."""
+    """Raises UsageError where a bundle could not be written to ``out``, or would replace something that is none; makes nothing."""
+    if not takes_files(out.absolute().parent):
+        raise UsageError(
+            f"--out: {out.parent} must be a folder that can be written to, new or not; choose another"
+        )
     if is_zipped(out) and out.is_dir():
         raise UsageError(f"--out: {out} must be a file to write, is a folder; choose another name")
     if out.is_symlink() or (out.exists() and not out.is_dir() and not is_zipped(out)):
@@ -88,15 +93,6 @@ def check_target(out: Path) -> None:
         raise UsageError(
             f"--out: {out} exists and is not a bundle, so it is not replaced; choose another name"
         )
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_directory(out.with_name(f"{out.name}.probe")) as probe:
-            (probe / "probe").write_bytes(b"probe")
-    except OSError as error:
-        raise UsageError(
-            f"--out: {out.parent} must be a folder that can be written to, got: {error.strerror}; choose another"
-        ) from error
-    shutil.rmtree(out.with_name(f"{out.name}.probe"))
 
 
 def write_bundle(
@@ -107,16 +103,23 @@ def write_bundle(
     files: Sequence[str],
     golden: GoldenWindows,
     key: "Ed25519PrivateKey",
+    served_as: str | None = None,
 ) -> M:
     """Writes ``files`` of ``folder``, the golden windows and the ``manifest``, sealed with ``key``, to ``out``; returns the sealed one.
 
-    ``out`` named ``*.vad.zip`` is one file, any other name a folder.
+    ``out`` named ``*.vad.zip`` is one file, any other name a folder. ``served_as`` is that of ``write_bill``.
     """
     if is_zipped(out):
         with tempfile.TemporaryDirectory(prefix="vadfast-zip-") as scratch:
             inside = Path(scratch, "bundle")
             sealed = write_bundle(
-                inside, manifest, folder=folder, files=files, golden=golden, key=key
+                inside,
+                manifest,
+                folder=folder,
+                files=files,
+                golden=golden,
+                key=key,
+                served_as=served_as,
             )
             pack(inside, out)
         return sealed
@@ -127,7 +130,7 @@ def write_bundle(
         (temporary / manifest.golden.frames).parent.mkdir()
         np.save(temporary / manifest.golden.frames, golden.frames, allow_pickle=False)
         np.save(temporary / manifest.golden.components, golden.components, allow_pickle=False)
-        write_bill(temporary, manifest)
+        write_bill(temporary, manifest, served_as=served_as)
         return seal(temporary, manifest, key)
 
 

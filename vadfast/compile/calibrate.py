@@ -9,7 +9,15 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from vadfast.compile.false_alarms import DAY_S, MIN_PEAKS, expected, fit_tail, threshold_of
+from vadfast.compile.false_alarms import (
+    DAY_S,
+    MIN_PEAKS,
+    expected,
+    fit_tail,
+    most_peaks,
+    n_peaks,
+    threshold_of,
+)
 from vadfast.compile.windows import Tail as VideoTail
 from vadfast.errors import UsageError
 from vadfast.progress import Steps
@@ -63,6 +71,16 @@ def check_length(n_frames: int, source: str) -> None:
         )
 
 
+def check_peaks(lengths: Sequence[int], source: str) -> None:
+    """Raises UsageError where normal videos of ``lengths`` scored frames cannot have enough peaks for ``--false-alarms``, whatever the scores."""
+    most = most_peaks(lengths, raise_count=_RAISE_COUNT, clear_count=_CLEAR_COUNT)
+    if most < MIN_PEAKS:
+        raise UsageError(
+            f"--false-alarms: needs normal video whose scores peak {MIN_PEAKS} times at least, and {sum(lengths)} frames of {source} can peak "
+            f"{most} times at most; give longer normal video by --calibrate DIR"
+        )
+
+
 def calibrate(
     parts: Sequence[npt.NDArray[np.float32]],
     components: Sequence[Component],
@@ -95,7 +113,12 @@ def calibrate(
     rule = usual_rule(scores)
     tail = fit_tail(scored, rule)
     if false_alarms_per_day is not None:
-        rule = _allowing(rule, tail, fps, false_alarms_per_day, n)
+        if tail is None:
+            raise UsageError(
+                f"--false-alarms: needs normal video whose scores peak {MIN_PEAKS} times at least, got {n_peaks(scored, rule)} peaks in {n} "
+                "frames; give longer normal video by --calibrate DIR"
+            )
+        rule = _allowing(rule, tail, fps, false_alarms_per_day)
     alarms = None if tail is None or fps is None else expected(scored, rule, tail, fps)
     found_all = {"score_quantiles": quantiles, "tail": tail, "false_alarms": alarms}
     return draft.model_copy(update=found_all), rule
@@ -112,16 +135,9 @@ def usual_rule(normal: npt.NDArray[np.float64]) -> AlertRule:
     )
 
 
-def _allowing(
-    rule: AlertRule, tail: Tail | None, fps: float | None, per_day: float, n_frames: int
-) -> AlertRule:
+def _allowing(rule: AlertRule, tail: Tail, fps: float | None, per_day: float) -> AlertRule:
     if fps is None:
         raise UsageError("--false-alarms: needs the frame rate of the cameras; give it by --fps")
-    if tail is None:
-        raise UsageError(
-            f"--false-alarms: needs normal video whose scores peak {MIN_PEAKS} times at least, got fewer in {n_frames} frames; give longer "
-            "normal video by --calibrate DIR"
-        )
     threshold = threshold_of(tail, per_day / (fps * DAY_S))
     clear = min(rule.clear_threshold, threshold)
     return rule.model_copy(update={"threshold": threshold, "clear_threshold": clear})

@@ -21,6 +21,7 @@ from vadfast.compile.windows import Run
 from vadfast.errors import BackendError
 from vadfast.race import Timing
 from vadfast.runtime.engine import Engine
+from vadfast.runtime.manifest import Threads
 
 
 @dataclass(slots=True)
@@ -36,6 +37,8 @@ class Candidate:
     reason: str = ""
     timing: Timing | None = None
     verdict: Verdict | None = None
+    judged: tuple[int, ...] = ()  # which runs of the gate
+    threads: Threads | None = None  # as measured before the race
 
     @property
     def median_ms(self) -> float:
@@ -61,6 +64,7 @@ def make_candidates(plan: Plan, workshop: Workshop, int8: Int8) -> list[Candidat
             may_ship = backend.name in plan.options.ship and precision in wanted
             for batch in plan.options.batches:
                 candidate = Candidate(backend, precision, batch, may_ship)
+                candidate.threads = workshop.tuned.get(backend.name)
                 candidate.shippable = plan.run is not None or backend.name not in ("eager", "cuda")
                 candidate.reason = _refusal(candidate, plan, int8)
                 if not candidate.reason:
@@ -75,7 +79,7 @@ def _refusal(candidate: Candidate, plan: Plan, int8: Int8) -> str:
         return refused
     if precision.startswith("int8"):
         return int8.refused
-    if backend.name == "inductor" and candidate.batch != min(plan.options.batches):
+    if backend.name.endswith("inductor") and candidate.batch != min(plan.options.batches):
         return "left out: each batch is a compilation of its own, and the smallest has one"
     return ""
 
@@ -83,7 +87,7 @@ def _refusal(candidate: Candidate, plan: Plan, int8: Int8) -> str:
 def _build(candidate: Candidate, workshop: Workshop) -> None:
     backend, precision, batch = candidate.backend, candidate.precision, candidate.batch
     many = f", batch {batch}" if batch > 1 else ""
-    slow = ", a minute of C++ compilation" if backend.name == "inductor" else ""
+    slow = ", a minute of C++ compilation" if backend.name.endswith("inductor") else ""
     talk.print(f"building {backend.name} {precision}{many}{slow}")
     try:
         candidate.engine = backend.build(workshop, precision, batch)
@@ -138,17 +142,20 @@ def gate_record(
     plan: Plan, runs: Sequence[Run], candidates: Sequence[Candidate], int8: Int8
 ) -> dict[str, Any]:
     """Returns what the manifest and ``--json`` say about the gate."""
+    judged = {c.precision for c in candidates if c.verdict is not None}
     return {
         "n_windows": sum(len(run) for run in runs),
         "n_labelled": sum(len(run) for run in runs if run.labels is not None),
         "labels": plan.labels_words,
-        "int8": asdict(int8),
+        "int8": {"n_layers": int8.n_layers, "kept": list(int8.kept), "refused": int8.refused},
+        "bounds": {p: asdict(b) for p, b in plan.bounds.items() if p in judged},
         "candidates": [
             {
                 "backend": c.backend.name,
                 "precision": c.precision,
                 "batch": c.batch,
-                "bounds": bounds_of(c.precision, plan.model.components),
+                "n_windows": sum(len(runs[i]) for i in c.judged),
+                "bounds": bounds_of(plan.bounds[c.precision], plan.model.components),
                 "score_error": c.verdict.score_error,
                 "correlation": c.verdict.correlation,
                 "delta_auc": c.verdict.delta_auc,

@@ -37,8 +37,9 @@ class Answer:
     """What one candidate said, and how fast."""
 
     timing: Timing
-    components: list[npt.NDArray[np.float32]]  # per run [n, K]
-    heatmaps: list[npt.NDArray[np.float32]]  # per picture [h, w]
+    components: list[npt.NDArray[np.float32]]  # per run that it was judged on [n, K]
+    heatmaps: list[npt.NDArray[np.float32]]  # per picture of those runs [h, w]
+    whole: bool  # whether those are all runs
 
     @property
     def finite(self) -> bool:
@@ -79,10 +80,13 @@ class Evidence:
             abnormal = None if labels is None else bool(labels[i])
             self.pictures.append(Picture(run.video, run.first + i, abnormal, newest.copy()))
 
-    def add(self, engine: Engine, timing: Timing, scored: Scored) -> None:
-        """Takes one candidate: its race, and what it said about the runs."""
-        heatmaps = [scored.heatmaps[r][i].copy() for r, i in self._places]
-        self.answers[_name(engine)] = Answer(timing, scored.components, heatmaps)
+    def add(self, engine: Engine, timing: Timing, scored: Scored, which: Sequence[int]) -> None:
+        """Takes one candidate: its race, and what it said about those of the runs that it was judged on."""
+        heatmaps = [
+            scored.heatmaps[which.index(r)][i].copy() for r, i in self._places if r in which
+        ]
+        whole = len(which) == len(self.labels)
+        self.answers[_name(engine)] = Answer(timing, scored.components, heatmaps, whole)
 
     def add_normal(
         self,

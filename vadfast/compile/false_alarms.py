@@ -16,11 +16,14 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from vadfast.compile.alerts import statistic
 from vadfast.errors import UsageError
 from vadfast.runtime.manifest import AlertRule, FalseAlarms, Tail
 
 # The scale of an exponential law is known to 1 / sqrt(n): 8 peaks give a third. A shape wants more than a scale: 50 give +- 0.15.
 MIN_PEAKS, PEAKS_FOR_A_SHAPE = 8, 50
+# Of all 16 normal films of Ped2 together, by ADL of 128 px and width 16: 7 peaks in 2,486 frames. One film alone: a peak in 83.
+FRAMES_A_PEAK = 350
 LEVEL_QUANTILE = 0.9  # of the scores: the law is of the tail, and the tail must have peaks
 DAY_S = 86400.0
 _SECONDS = {"hour": 3600.0, "day": DAY_S, "week": 7 * DAY_S}
@@ -57,6 +60,26 @@ def fit_tail(parts: Sequence[Scores], rule: AlertRule) -> Tail | None:
         n_peaks=len(peaks),
         peaks_per_frame=len(peaks) / n_frames,
     )
+
+
+def n_peaks(parts: Sequence[Scores], rule: AlertRule) -> int:
+    """Returns how often the causal scores of normal videos peak: the events that ``rule`` would raise at the tail's level."""
+    return len(_peaks(parts, rule)[1])
+
+
+def most_peaks(lengths: Sequence[int], *, raise_count: int, clear_count: int) -> int:
+    """Returns how often videos of ``lengths`` scores can peak at most, whatever the scores: what is known before they are.
+
+    A peak takes ``raise_count`` scores above the level, which a tenth of all scores exceeds, and in the same video ``clear_count`` lower
+    ones lie between it and the next.
+
+    >>> most_peaks([78, 78], raise_count=3, clear_count=10)
+    5
+    """
+    n = sum(lengths)
+    above = n - 1 - int(LEVEL_QUANTILE * (n - 1)) if n else 0
+    apart = sum((length + clear_count) // (raise_count + clear_count) for length in lengths)
+    return min(above // raise_count, apart)
 
 
 def threshold_of(tail: Tail, per_frame: float) -> float:
@@ -112,11 +135,9 @@ def _peaks(parts: Sequence[Scores], rule: AlertRule) -> tuple[float, Scores]:
     peaks = []
     for scores in parts:
         peak, n_low = -np.inf, 0
-        for t, score in enumerate(scores):
-            recent = np.sort(scores[max(t - rule.raise_window + 1, 0) : t + 1])
-            statistic = recent[-rule.raise_count] if len(recent) >= rule.raise_count else -np.inf
-            if statistic > level:
-                peak = max(peak, statistic)
+        for score, reached in zip(scores, statistic(scores, rule), strict=True):
+            if reached > level:
+                peak = max(peak, reached)
             n_low = n_low + 1 if score < clear else 0
             if n_low >= rule.clear_count and peak > level:
                 peaks.append(peak)

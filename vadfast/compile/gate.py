@@ -25,7 +25,7 @@ The same bound is the tolerance of the golden self-test, on whatever machine the
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +34,7 @@ from vadfast.compile.alerts import WITHIN_FRAMES, compare
 from vadfast.compile.backends import Precision
 from vadfast.compile.calibrate import statistics, usual_rule
 from vadfast.compile.windows import Run
-from vadfast.errors import BuildError
+from vadfast.errors import BuildError, UsageError
 from vadfast.evaluate.protocols import auc
 from vadfast.progress import Steps
 from vadfast.runtime.engine import Engine, run_windows
@@ -65,13 +65,48 @@ BOUNDS: Mapping[Precision, Bounds] = {
 }
 
 
+# What --gate may name, and the largest value of each; errors are named by their unit, and none may be 0.
+_MOST = {"dB": math.inf, "sd": math.inf, "heatmap": math.inf, "correlation": 1.0, "auc": 1.0, "alerts": 1.0}  # fmt: skip
+
+
+def parse_bounds(words: str | None) -> Mapping[Precision, Bounds]:
+    """Returns ``BOUNDS`` with those of every precision replaced that ``--gate`` names.
+
+    >>> bounds = parse_bounds("auc=0.001,dB=0.1")["int8"]
+    >>> bounds.auc, bounds.score_error["dB"], bounds.heatmap
+    (0.001, 0.1, 0.1)
+
+    Raises:
+        UsageError: a name or a value is none.
+    """
+    asked: dict[str, float] = {}
+    for word in words.split(",") if words is not None else ():
+        name, _, value = word.strip().partition("=")
+        try:
+            asked[name] = float(value)
+        except ValueError:
+            asked[name] = math.nan
+        most = _MOST.get(name, -1.0)
+        if not 0 <= asked[name] <= most or (asked[name] in (0, math.inf) and most == math.inf):
+            raise UsageError(
+                "--gate: must be bounds like auc=0.001,dB=0.1: dB, sd and heatmap above 0, correlation, auc and alerts from 0 to 1, "
+                f"got {word.strip()!r}"
+            )
+    errors: dict[str, float] = {unit: asked.pop(unit) for unit in ("dB", "sd") if unit in asked}
+    return {
+        precision: replace(b, score_error={**b.score_error, **errors}, **asked)
+        for precision, b in BOUNDS.items()
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class Scorecard:
-    """What the model is for, as far as the gate needs it."""
+    """What the model is for, as far as the gate needs it, and what the gate allows."""
 
     components: tuple[Component, ...]
     paper_chain: Chain
     causal_chain: Chain
+    bounds: Mapping[Precision, Bounds] = field(default_factory=lambda: BOUNDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +159,9 @@ def score_runs(engine: Engine, runs: Sequence[Run], steps: Steps) -> Scored:
     return scored
 
 
-def bounds_of(precision: Precision, components: Sequence[Component]) -> dict[str, float]:
+def bounds_of(bounds: Bounds, components: Sequence[Component]) -> dict[str, float]:
     """Returns the largest score error allowed for each component. Raises BuildError for a unit without a bound."""
-    table = BOUNDS[precision].score_error
+    table = bounds.score_error
     for component in components:
         if component.unit not in table:
             raise BuildError(
@@ -141,7 +176,8 @@ def judge(
 ) -> Verdict:
     """Compares the answers of a candidate with those of eager float32."""
     got, wanted = np.concatenate(candidate.components), np.concatenate(eager.components)
-    bounds, allowed = BOUNDS[precision], bounds_of(precision, card.components)
+    bounds = card.bounds[precision]
+    allowed = bounds_of(bounds, card.components)
     error: dict[str, float] = {}
     correlation: dict[str, float | None] = {}
     faults: list[str] = []

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,6 @@ from matplotlib.figure import Figure
 from vadfast.atomic import write_text
 from vadfast.compile.backends import all_backends
 from vadfast.compile.evidence import Evidence, Name
-from vadfast.compile.gate import BOUNDS
 from vadfast.compile.plots import (
     draw_agreement,
     draw_calibration,
@@ -26,7 +26,7 @@ from vadfast.compile.plots import (
     draw_race,
     draw_rounds,
 )
-from vadfast.compile.report import false_alarm_words, int8_words
+from vadfast.compile.report import alert_words, false_alarm_words, int8_words
 from vadfast.compile.svg import inline_svg
 from vadfast.machine import machine, native_words, torch_gpu
 from vadfast.race import Timing, ratio, short_ms, summarise
@@ -48,7 +48,10 @@ def write_report(
     )
     bundle, rows = document["bundle"], [_Row(row, evidence) for row in document["race"]]
     rows.sort(key=lambda row: (row.batch, row.timing.median_ms if row.timing else float("inf")))
-    timings = [(row.words, row.timing) for row in rows if row.timing is not None]
+    races = [
+        [(row.words, row.timing) for row in group if row.timing is not None]
+        for _, group in groupby(rows, key=lambda row: row.batch)
+    ]
     other = _compared(rows, evidence)
     load = (document["load"], document["load_after"])
     page = environment.get_template(_TEMPLATE).render(
@@ -58,21 +61,22 @@ def write_report(
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         bundle=bundle,
         verdict=_verdict(document, rows),
-        n_rounds=max((len(t.round_ms) for _, t in timings), default=0),
+        n_rounds=max((len(t.round_ms) for race in races for _, t in race), default=0),
         load=load,
         rows=[row.cells() for row in rows],
         compared="" if other is None else _words(other),
         gate=document["gate"],
         int8=int8_words(document["gate"]["int8"]),
-        judged=_judged(document["gate"]["candidates"], evidence.auc_resolution),
+        judged=_judged(document["gate"], evidence.auc_resolution),
         places=[_place(p.video, p.frame, p.abnormal) for p in evidence.pictures],
         calibration=document["calibration"],
         alert=document["alert"],
+        alerts=alert_words(document["gate"]),
         false_alarms=false_alarm_words(document["calibration"]) if document["calibration"] else "",
         versions={"vadfast": __version__},
         facts=list(_facts(document, load)),
         command_line=command_line,
-        **_figures(document, evidence, timings, other),
+        **_figures(document, evidence, races, other),
     )
     write_text(file, page)
 
@@ -120,6 +124,7 @@ def _compared(rows: Sequence[_Row], evidence: Evidence) -> Name | None:
         for row in rows
         if row.name != evidence.eager
         and row.name in evidence.answers
+        and evidence.answers[row.name].whole
         and evidence.answers[row.name].finite
     ]
     return next((row.name for row in (*(r for r in known if r.shipped), *known)), None)
@@ -128,7 +133,7 @@ def _compared(rows: Sequence[_Row], evidence: Evidence) -> Name | None:
 def _figures(
     document: dict[str, Any],
     evidence: Evidence,
-    timings: Sequence[tuple[str, Timing]],
+    races: Sequence[Sequence[tuple[str, Timing]]],
     other: Name | None,
 ) -> dict[str, Any]:
     found: dict[str, Any] = dict.fromkeys(("race_svg", "rounds_svg", "heat_svg", "calibration_svg"))
@@ -136,8 +141,10 @@ def _figures(
     if evidence.eager is None:
         return found
     eagers = {_words(name) for name in evidence.answers if name[:2] == evidence.eager[:2]}
-    found["race_svg"] = _svg(draw_race(timings, eagers), "race", "median of each candidate")
-    found["rounds_svg"] = _svg(draw_rounds(timings, eagers), "rounds", "every round")
+    found["race_svg"] = _svg(draw_race(races, eagers), "race", "median of each candidate")
+    found["rounds_svg"] = _svg(
+        draw_rounds([row for race in races for row in race], eagers), "rounds", "every round"
+    )
     if other is not None:
         eager, answer, words = (
             evidence.answers[evidence.eager],
@@ -200,7 +207,8 @@ class _Gate:
     rows: list[dict[str, Any]]
 
 
-def _judged(candidates: Sequence[dict[str, Any]], auc_resolution: float) -> _Gate:
+def _judged(gate: dict[str, Any], auc_resolution: float) -> _Gate:
+    candidates = gate["candidates"]
     components = list(dict.fromkeys(name for c in candidates for name in c["bounds"]))
     protocols = list(dict.fromkeys(name for c in candidates for name in c["delta_auc"]))
     columns = [
@@ -210,16 +218,16 @@ def _judged(candidates: Sequence[dict[str, Any]], auc_resolution: float) -> _Gat
     ]
     rows = []
     for c in candidates:
-        bounds = BOUNDS[c["precision"]]
+        bounds = gate["bounds"][c["precision"]]
         cells = []
         for name in components:
             cells += [
                 _cell(c["score_error"].get(name), "{:.2g}", "≤", c["bounds"][name]),
-                _cell(c["correlation"].get(name), "{:.6f}", "≥", bounds.correlation),
+                _cell(c["correlation"].get(name), "{:.6f}", "≥", bounds["correlation"]),
             ]
-        auc = max(bounds.auc, auc_resolution)
+        auc = max(bounds["auc"], auc_resolution)
         cells += [_cell(c["delta_auc"].get(p), "{:+.4f}", "±", auc) for p in protocols]
-        cells.append(_cell(c["heatmap_error"], "{:.2g}", "≤", bounds.heatmap))
+        cells.append(_cell(c["heatmap_error"], "{:.2g}", "≤", bounds["heatmap"]))
         rows.append(
             {
                 "name": _words((c["backend"], c["precision"], c["batch"])),

@@ -6,7 +6,7 @@ that would ship it, on all windows of the gate.
 
 import tempfile
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from vadfast.progress import Steps, steps
 from vadfast.runtime.engine import Engine
 
 # Ranges of 6, 12 and 24 windows gave scores within 0.02 dB of each other (ADL, Ped2, width 8, 128 px).
-_N_CALIBRATION = 24
+_N_CALIBRATION = 12
 _N_ALONE = 4  # windows: each layer is only to be placed among the others
 
 
@@ -33,6 +33,8 @@ class Int8:
     n_layers: int  # that could be in 8 bits
     kept: tuple[str, ...]  # those in float, the worst first
     refused: str = ""  # why there is none; empty: it lies at INT8_MODEL
+    judged_by: tuple[str, Precision, int] | None = None  # the backend, precision and batch
+    scored: Scored | None = None  # what it said about the gate's windows
 
 
 def make_int8(
@@ -69,7 +71,7 @@ def make_int8(
     if kept is None:
         return Int8(n_layers, (), f"the gate keeps all {n_layers} layers out of 8 bits")
     quantiser.write(workshop.folder / INT8_MODEL, kept=kept)
-    return Int8(n_layers, kept)
+    return Int8(n_layers, kept, "", (backend.name, precision, 1), bench.answers[kept])
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +85,11 @@ class _Bench:
     runs: Sequence[Run]
     truth: Scored
     card: Scorecard
+    answers: dict[tuple[str, ...], Scored] = field(default_factory=dict)  # by what was kept
 
     def error_alone(self, layer: str, bar: Steps) -> float:
         """How far the components are off with only ``layer`` in 8 bits, in parts of what the gate allows."""
-        bounds = bounds_of(self.precision, self.card.components)
+        bounds = bounds_of(self.card.bounds[self.precision], self.card.components)
         allowed = np.array([bounds[c.name] for c in self.card.components])
         places = [(r, i) for r, run in enumerate(self.runs) for i in range(len(run))]
         engine = self._engine(set(self.quantiser.layers) - {layer})
@@ -107,6 +110,7 @@ class _Bench:
             scored = score_runs(engine, self.runs, bar)
         finally:
             engine.close()
+        self.answers[tuple(kept)] = scored
         verdict = judge(scored, self.truth, self.runs, self.card, self.precision)
         return Trial(near=verdict.near, passes=not verdict.faults)
 

@@ -1,23 +1,31 @@
 """What a compile run will do, worked out before anything is built: model, video, labels, windows.
 
-``--dry-run`` prints it; everything a user can get wrong about paths and options is found here,
+``--dry-run`` prints it (``dry_run.py``); everything a user can get wrong about paths and options is found here,
 within seconds.
 """
 
-import shutil
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vadfast.cli import talk
-from vadfast.compile.backends import PRECISIONS, all_backends, asked_for, backends_of, refusal
-from vadfast.compile.calibrate import check_length
-from vadfast.compile.false_alarms import parse_rate
+from vadfast.compile.backends import (
+    PRECISIONS,
+    Precision,
+    all_backends,
+    asked_for,
+    backends_of,
+    refusal,
+)
+from vadfast.compile.bundle import check_target
+from vadfast.compile.calibrate import check_length, check_peaks
+from vadfast.compile.false_alarms import FRAMES_A_PEAK, MIN_PEAKS, parse_rate
+from vadfast.compile.footage import labelled_video, normal_video, own_dataset
+from vadfast.compile.gate import Bounds, Scorecard, parse_bounds
 from vadfast.compile.signing import open_key
 from vadfast.compile.triton_repository import ENGINE, model_folder
 from vadfast.compile.windows import PlannedRun, Tail, plan_runs
-from vadfast.data.datasets import Dataset, Video, load_dataset
 from vadfast.errors import BackendError, UsageError
 from vadfast.runtime.manifest import MAX_BATCH
 
@@ -28,6 +36,7 @@ if TYPE_CHECKING:
 
 TARGETS = ("auto", "cpu", "tensorrt", "cuda")
 FORMATS = ("bundle", "triton-repository")
+_SAME_RATE = 1.05  # 24 frames/s for 25 are the same camera
 
 
 def parse_ladder(words: str) -> tuple[int, ...]:
@@ -58,6 +67,7 @@ class Options:
     ship: tuple[str, ...] = ("mnn", "openvino", "onnxruntime", "tensorrt")
     batches: tuple[int, ...] = (1,)  # an engine of each ships
     rounds: int = 15
+    gate: str | None = None  # bounds in place of the usual ones, like auc=0.001
     gate_windows: int | None = None  # None: by the size of the pictures
     threads: int | None = None
     false_alarms: str | None = None  # of a camera, like 1/day; None: by a quantile of the scores
@@ -95,53 +105,48 @@ class Plan:
     runs: tuple[PlannedRun, ...]
 
     @property
+    def normal_fps(self) -> float | None:
+        """Of the normal video, where it says."""
+        return next((tail.source.fps for tail in self.normal if tail.source.fps), None)
+
+    @property
+    def bounds(self) -> Mapping[Precision, Bounds]:
+        """What the gate allows."""
+        return parse_bounds(self.options.gate)
+
+    @property
+    def card(self) -> Scorecard:
+        """What candidates are judged by."""
+        model = self.model
+        return Scorecard(model.components, model.paper_chain, model.causal_chain, self.bounds)
+
+    @property
     def fps(self) -> float | None:
         """Of the cameras, as far as it is known: as asked for, else of the normal video, else of the training video."""
-        here = next((tail.source.fps for tail in self.normal if tail.source.fps), None)
-        return self.options.fps or here or self.model.input.fps
+        return self.options.fps or self.normal_fps or self.model.input.fps
+
+    @property
+    def normal_lengths(self) -> list[int]:
+        """How many frames calibration will score of each normal video, as far as the sources say."""
+        window = self.model.input.n_frames
+        return [max((tail.n_frames or 0) - window + 1, 0) for tail in self.normal]
 
     @property
     def n_normal_frames(self) -> int:
-        """How many frames calibration will score, as far as the sources say."""
-        return sum(
-            max((tail.n_frames or 0) - self.model.input.n_frames + 1, 0) for tail in self.normal
-        )
-
-    def words(self) -> Iterator[str]:
-        """Yields the lines of ``--dry-run``."""
-        spec = self.model.input
-        kind = "bundle" if self.options.format == "bundle" else "Triton model"
-        exists = f"{'replace' if self.out.exists() else 'write'} the {kind}"
-        origin = self.run or "the module of --module"
-        yield f"would {exists} {self.out} from {origin} (method {self.model.method})"
-        yield f"input: {spec.n_frames} frames of {spec.width}x{spec.height}"
-        for backend in backends_of(self.options.target):
-            for precision in backend.precisions:
-                if precision not in asked_for(self.options.precision) and backend.name != "eager":
-                    continue
-                reason = refusal(backend, precision)
-                role = "may ship" if backend.name in self.options.ship else "peer only"
-                yield f"candidate {backend.name} {precision}: {reason or role}"
-        n_windows = sum(run.n for run in self.runs)
-        ladder = ", ".join(map(str, self.options.batches))
-        yield f"race: {self.options.rounds} alternating rounds at batch {ladder}"
-        yield f"gate: {n_windows} real windows in {len(self.runs)} runs, {self.labels_words or 'no labels, so no AUC'}"
-        yield f"calibration: {self.n_normal_frames} frames of {self.normal_words}"
-        weights = sum(4 * p.numel() for p in self.model.scorer.parameters())
-        golden = 8 * spec.n_pictures * spec.height * spec.width * 3
-        free = shutil.disk_usage(_existing_parent(self.out)).free
-        yield f"disk: about {(weights + golden) / 1e6:.0f} MB, {free / 1e6:.0f} MB free"
+        """Of all normal videos together."""
+        return sum(self.normal_lengths)
 
 
 def plan_build(source: "Path | ModuleSpec", out: Path, options: Options) -> Plan:
     """Loads the run, or somebody's network, and finds the video for gate and calibration; nothing is written.
 
     Raises:
-        UsageError: an option, the run or the data is not usable.
+        UsageError: an option, the run, the data or ``out`` is not usable.
         BackendError: the target that is named cannot run here.
         BuildError: the network does not take or return what its ``ModuleSpec`` says.
     """
     options.check()
+    parse_bounds(options.gate)
     if options.false_alarms is not None:
         parse_rate(options.false_alarms)
     if options.sign is not None:
@@ -157,11 +162,12 @@ def plan_build(source: "Path | ModuleSpec", out: Path, options: Options) -> Plan
     if options.format == "triton-repository":
         out = model_folder(out, run.resolve().name if run else model.method)
         options = _for_triton(options, model)
+    check_target(out)
     _check_target(options)
     needs_own = options.calibrate is None or options.data is None
-    own = _own_dataset(model) if needs_own else None
-    normal, normal_words = _normal(model, own, options.calibrate)
-    labelled, labels_words = _labelled(own, options.data)
+    own = own_dataset(model) if needs_own else None
+    normal, normal_words = normal_video(model, own, options.calibrate)
+    labelled, labels_words = labelled_video(own, options.data)
     n_windows = options.gate_windows or _gate_windows(model.input)
     runs = plan_runs(labelled, normal, window=model.input.n_frames, n_windows=n_windows)
     plan = Plan(run, out, options, model, normal, normal_words, labels_words, tuple(runs))
@@ -172,7 +178,35 @@ def plan_build(source: "Path | ModuleSpec", out: Path, options: Options) -> Plan
     if all(tail.n_frames is not None for tail in normal):
         # What calibration would refuse after minutes of building and racing is refused now.
         check_length(plan.n_normal_frames, normal_words)
+        if options.false_alarms is not None:
+            check_peaks(plan.normal_lengths, normal_words)
+            _note_peaks(plan.n_normal_frames)
+    _note_rate(plan)
+    if options.precision not in ("auto", "fp32") and options.format == "bundle":
+        talk.print(
+            f"note: --precision {options.precision} ships no float32 engine: a machine that cannot compute in {options.precision} cannot run the "
+            "bundle; --precision auto ships one behind what is faster"
+        )
     return plan
+
+
+def _note_peaks(n_frames: int) -> None:
+    if n_frames < MIN_PEAKS * FRAMES_A_PEAK:
+        talk.print(
+            f"note: --false-alarms needs {MIN_PEAKS} peaks of normal scores, and {n_frames} frames may give fewer, which only calibration "
+            f"finds out; {MIN_PEAKS * FRAMES_A_PEAK} frames are likely to be enough"
+        )
+
+
+def _note_rate(plan: Plan) -> None:
+    """The model learned how fast things move from one frame to the next: cameras of another rate show it other motion."""
+    asked, here = plan.options.fps, plan.normal_fps
+    if asked and here and not 1 / _SAME_RATE <= asked / here <= _SAME_RATE:
+        talk.print(
+            f"note: --fps says {asked:g} frames/s and {plan.normal_words} has {here:g}; false alarms are counted at --fps, of scores at the "
+            "video's own rate; leave --fps out if the cameras are the video's",
+            markup=False,
+        )
 
 
 def _opened(source: "Path | ModuleSpec") -> "TrainedModel":
@@ -226,72 +260,4 @@ def _for_triton(options: Options, model: "TrainedModel") -> Options:
 
 def _gate_windows(spec: "InputSpec") -> int:
     """About the same work at every size: an AUC wants many windows, and large ones are slow."""
-    return min(max(96, 96 * 256 * 256 // (spec.height * spec.width)), 384)
-
-
-def _own_dataset(model: "TrainedModel") -> Dataset | None:
-    if model.data is None or not model.data.root.exists():
-        return None
-    return load_dataset(model.data.root, model.data.kind)
-
-
-def _normal(
-    model: "TrainedModel", own: Dataset | None, given: Path | None
-) -> tuple[tuple[Tail, ...], str]:
-    if given is not None:
-        try:
-            dataset = load_dataset(given)
-        except UsageError as error:
-            raise UsageError(str(error).replace("--data", "--calibrate", 1)) from error
-        if model.data is not None and given.resolve().is_relative_to(model.data.root):
-            talk.print(
-                f"calibration: {given} lies in what the run was trained on, where its errors are smallest: alerts will come too often; "
-                "give video that it has not seen",
-                markup=False,
-            )
-        kind = "the folder" if given.is_dir() else "the film"
-        return tuple(Tail(video.source, 0) for video in dataset.train), f"{kind} {given.name}"
-    if model.data is None:
-        raise UsageError(
-            f"--calibrate: {model.method} was trained elsewhere; give normal video of the scene, which it was not trained on, by --calibrate DIR"
-        )
-    if own is None:
-        raise UsageError(
-            f"--calibrate: the run was trained on {model.data.root}, which is not here; give normal video of the scene "
-            "by --calibrate DIR"
-        )
-    from vadfast.data.holdout import held_out
-
-    parts = held_out(own, model.data.holdout)
-    if not parts:
-        raise UsageError(
-            f"--calibrate: the run held out {model.data.holdout:.0%} of {own.root.name}, which is less than one window "
-            "of any video; give normal video of the scene by --calibrate DIR"
-        )
-    return (
-        tuple(Tail(video.source, first) for video, first in parts),
-        f"{own.root.name}: the last {model.data.holdout:.0%} of its training videos, never trained on",
-    )
-
-
-def _labelled(own: Dataset | None, given: Path | None) -> tuple[tuple[Video, ...], str | None]:
-    dataset = load_dataset(given) if given is not None else own
-    videos = (
-        ()
-        if dataset is None
-        else tuple(video for video in dataset.test if video.labels is not None)
-    )
-    if videos and dataset is not None:
-        return videos, f"labels {dataset.label_source}"
-    if given is not None:
-        raise UsageError(
-            f"--data: {given} must hold test videos with labels, got none; leave it out for a gate without AUC"
-        )
-    talk.print(
-        "gate: no labelled video, so score errors are checked but no AUC; --data DIR would give it"
-    )
-    return (), None
-
-
-def _existing_parent(path: Path) -> Path:
-    return next(parent for parent in path.absolute().parents if parent.exists())
+    return min(max(64, 64 * 256 * 256 // (spec.height * spec.width)), 256)

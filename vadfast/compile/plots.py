@@ -33,8 +33,12 @@ _PLAIN = StrMethodFormatter("{x:g}")
 Scores = npt.NDArray[np.floating[Any]]
 
 
-def draw_race(timings: Sequence[tuple[str, Timing]], eagers: Collection[str]) -> Figure:
-    """Bars of the medians with their 95 % intervals, fastest first; ``eagers`` names those of eager, a batch each; the first is the dashed line."""
+def draw_race(races: Sequence[Sequence[tuple[str, Timing]]], eagers: Collection[str]) -> Figure:
+    """Bars of the medians with their 95 % intervals, a race of each batch below the other, fastest first.
+
+    ``eagers`` names those of eager, one in each race, and a dashed line along the bars of its race is its median.
+    """
+    timings = [row for race in races for row in race]
     with look():
         figure = _figure(_ROW_IN * len(timings) + 0.65)
         axes = figure.subplots()
@@ -50,8 +54,18 @@ def draw_race(timings: Sequence[tuple[str, Timing]], eagers: Collection[str]) ->
                 va="center",
                 fontsize=8.5,
             )
-        eager_ms = next(timing.median_ms for name, timing in timings if name in eagers)
-        axes.axvline(eager_ms, color=VERMILION, linewidth=0.8, linestyle=(0, (3, 3)), zorder=0)
+        first = -0.5
+        for race in races:
+            for eager_ms in (timing.median_ms for name, timing in race if name in eagers):
+                axes.plot(
+                    [eager_ms, eager_ms],
+                    [first, first + len(race)],
+                    color=VERMILION,
+                    linewidth=0.8,
+                    linestyle=(0, (3, 3)),
+                    zorder=0,
+                )
+            first += len(race)
         _name_rows(axes, [name for name, _ in timings])
         axes.set_xlim(0, max(t.hi_ms for _, t in timings) * 1.12)
         axes.set_xlabel("milliseconds a window: median, and its 95 % interval as a line")

@@ -1,7 +1,7 @@
 """What a compile run tells: a table of winners and losers with reasons, and the same as JSON."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +10,17 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from vadfast.compile.gate import BOUNDS
+from vadfast.cli import talk
+from vadfast.compile.false_alarms import MIN_PEAKS
 from vadfast.race import short_ms
+from vadfast.runtime.engine import n_cpus
+
+_ENOUGH_ROUNDS = 15
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One candidate; a number is None where it never came so far, and ``reason`` says why."""
+    """One candidate; a number is None where it never came so far, and ``reason`` says why. Milliseconds are of a call of ``batch`` windows."""
 
     backend: str
     precision: str
@@ -28,6 +32,10 @@ class Row:
     delta_auc: float | None = None
     shipped: bool = False
     reason: str = ""
+
+    def a_window(self, ms: float | None) -> float | None:
+        """Returns of milliseconds a call those a window."""
+        return None if ms is None else ms / self.batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +57,9 @@ class Report:
         """Returns the document of ``--json``."""
         document = asdict(self)
         document["bundle"] = None if self.bundle is None else str(self.bundle)
-        document["race"] = [asdict(row) for row in self.race]
+        document["race"] = [
+            asdict(row) | {"window_ms": row.a_window(row.median_ms)} for row in self.race
+        ]
         return document
 
 
@@ -71,13 +81,51 @@ def print_report(report: Report, console: Console) -> None:
         soft_wrap=True,
     )
     console.print(false_alarm_words(report.calibration), soft_wrap=True, markup=False)
+    if words := alert_words(report.gate):
+        console.print(f"alerts: {words}", soft_wrap=True, markup=False)
+
+
+def alert_words(gate: dict[str, Any]) -> str:
+    """Returns how many labelled spans of the gate would raise an alert; nothing where none is labelled."""
+    spans = gate.get("labelled_spans")  # a run that shipped nothing has no threshold
+    if not spans or not spans["n"]:
+        return ""
+    return (
+        f"{spans['alerted']} of {spans['n']} labelled spans in the gate's windows would raise one"
+    )
+
+
+def note_load(rounds: int, load: float) -> None:
+    """Says before the race that it will be uncertain: few rounds, on a machine that does something else."""
+    if rounds < _ENOUGH_ROUNDS and load > n_cpus():
+        talk.print(
+            f"note: {rounds} rounds at a load average of {load:.1f} on {n_cpus()} CPUs make the race uncertain; run it again on an idle machine, "
+            f"or with --rounds {_ENOUGH_ROUNDS}"
+        )
+
+
+def named_ties(rows: Sequence[Row]) -> tuple[Row, ...]:
+    """Returns the rows, where the first that ships of a batch says so if the next one may be as fast: their intervals overlap."""
+    named = list(rows)
+    for batch in {row.batch for row in rows}:
+        shipped = [i for i, row in enumerate(rows) if row.shipped and row.batch == batch]
+        shipped.sort(key=lambda i: rows[i].median_ms or 0.0)
+        if len(shipped) < 2:
+            continue
+        first, second = rows[shipped[0]], rows[shipped[1]]
+        assert first.hi_ms is not None  # what ships has raced
+        assert second.lo_ms is not None
+        if second.lo_ms <= first.hi_ms:
+            tie = f"{first.reason}; a tie with {second.backend} {second.precision}: their 95 % intervals overlap"
+            named[shipped[0]] = replace(first, reason=tie)
+    return tuple(named)
 
 
 def false_alarm_words(calibration: dict[str, Any]) -> str:
     """Returns how many false alarms a day the rule is expected to raise, and how far that is extrapolated."""
     alarms, tail = calibration["false_alarms"], calibration["tail"]
     if tail is None:
-        return "false alarms: unknown, normal video has too few peaks; give longer normal video by --calibrate DIR"
+        return f"false alarms: unknown, the scores of normal video peak fewer than {MIN_PEAKS} times; give longer normal video by --calibrate DIR"
     if alarms is None:
         return "false alarms: unknown, the video has no frame rate; give it by --fps"
     return (
@@ -111,7 +159,7 @@ def _one_race(rows: Sequence[Row], load: tuple[float, float]) -> Group:
         pad_edge=False,
     )
     table.add_column("candidate", no_wrap=True)
-    for name in (r"median ms \[95 %]", "vs eager", "error", "ΔAUC", "ships"):
+    for name in (r"ms a window \[95 %]", "vs eager", "error", "ΔAUC", "ships"):
         table.add_column(name, justify="right", no_wrap=True)
     reasons = []
     shipped = 0
@@ -120,7 +168,11 @@ def _one_race(rows: Sequence[Row], load: tuple[float, float]) -> Group:
         ran = row.median_ms is not None
         table.add_row(
             f"{row.backend} {row.precision}",
-            f"{_ms(row.median_ms)} \\[{_ms(row.lo_ms)}, {_ms(row.hi_ms)}]" if ran else "-",
+            "{} \\[{}, {}]".format(
+                *(_ms(row.a_window(ms)) for ms in (row.median_ms, row.lo_ms, row.hi_ms))
+            )
+            if ran
+            else "-",
             f"{eager_ms / row.median_ms:.2f}x" if row.median_ms and eager_ms else "-",
             "-" if row.max_score_error is None else f"{row.max_score_error:.2g}",
             "-" if row.delta_auc is None else f"{row.delta_auc:+.4f}",
@@ -134,13 +186,11 @@ def _one_race(rows: Sequence[Row], load: tuple[float, float]) -> Group:
 def gate_words(gate: dict[str, Any]) -> str:
     """Returns on what the candidates were judged, and the bounds of each precision that was."""
     labels = gate["labels"] or "no labels, so no AUC"
-    judged = {candidate["precision"] for candidate in gate["candidates"]}
     alike: dict[str, list[str]] = {}
-    for precision, b in BOUNDS.items():
-        if precision in judged:
-            errors = ", ".join(f"{value:g} {unit}" for unit, value in b.score_error.items())
-            words = f"score error {errors}, correlation {b.correlation:g}, AUC {b.auc:g}, heat map {b.heatmap:g}, alerts {b.alerts:.0%}"
-            alike.setdefault(words, []).append(precision)
+    for precision, b in gate["bounds"].items():
+        errors = ", ".join(f"{value:g} {unit}" for unit, value in b["score_error"].items())
+        words = f"score error {errors}, correlation {b['correlation']:g}, AUC {b['auc']:g}, heat map {b['heatmap']:g}, alerts {b['alerts']:.0%}"
+        alike.setdefault(words, []).append(precision)
     bounds = "; ".join(f"{', '.join(names)}: {words}" for words, names in alike.items())
     return (
         f"gate: {gate['n_windows']} real windows against eager float32 ({labels}); bounds {bounds}"

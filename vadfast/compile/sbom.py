@@ -1,41 +1,70 @@
-"""The bill of materials of a bundle (CycloneDX 1.6): its networks with their hashes, and every package that runs it, with its licence.
+"""The bill of materials of a bundle (CycloneDX 1.6): its networks with their hashes, every package that runs it, what that carries of others.
 
-A bundle holds no code of others, so their licences' texts lie beside it for those who must hand them on with a box.
+A bundle holds no code of others, so their licences' texts lie beside it for those who must hand them on with a box. What is declared
+(by a package) and what is known (here) are told apart; what is unknown is said to be.
 """
 
 import hashlib
 import uuid
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from importlib import metadata
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vadfast.compile.distributions import closure, distribution_of
+from vadfast.compile.licences import licence, words_of
+from vadfast.compile.shared_libraries import Library, libraries_of
+from vadfast.errors import BuildError
 from vadfast.runtime.bag_manifest import BagManifest
 from vadfast.runtime.manifest import Manifest
 
 if TYPE_CHECKING:
+    from cyclonedx.model import Property
     from cyclonedx.model.component import Component
+    from cyclonedx.model.license import License
 
 SBOM = "sbom.cdx.json"
 LICENCES = "licences"
-# The texts of the package itself; notices on what it was built from are hundreds of kilobytes and stay in the package.
-_LARGEST_TEXT = 64_000
 
 
-def write_bill(bundle: Path, manifest: Manifest | BagManifest) -> None:
-    """Writes SBOM and LICENCES into the folder ``bundle``, which holds its other files already."""
+def write_bill(
+    bundle: Path, manifest: Manifest | BagManifest, *, served_as: str | None = None
+) -> None:
+    """Writes SBOM and LICENCES into the folder ``bundle``, which holds its other files already.
+
+    Args:
+        bundle: the folder.
+        manifest: says what was compiled, and with what its engines run.
+        served_as: where the model will lie in the folder of a server that brings its own engine; no package ships there, and none
+            is listed.
+
+    Raises:
+        BuildError: vadfast is no installed package, so what it needs is not known.
+    """
     from cyclonedx.model.bom import Bom, BomMetaData
     from cyclonedx.model.component import Component, ComponentType
     from cyclonedx.model.tool import ToolRepository
     from cyclonedx.output.json import JsonV1Dot6
 
+    engines = {name: v for a in manifest.artefacts for name, v in a.versions.items()}
     whole = Component(
         name=manifest.method,
         type=ComponentType.MACHINE_LEARNING_MODEL,
         version=manifest.checkpoint_sha256[:16],
         bom_ref="bundle",
+        properties=_properties(engine=None if served_as is None else _server_words(engines)),
     )
-    packages = _packages(manifest)
+    networks = _networks(bundle, {} if served_as is None else {manifest.model: served_as})
+    asked = {} if served_as is not None else closure(_roots(engines))
+    libraries = {name: _libraries(name) for name in asked}
+    packages = {name: _package(name, libraries[name]) for name in asked}
+    if served_as is None:
+        packages |= {
+            name: _unpackaged(name, version)
+            for name, version in engines.items()
+            if distribution_of(name) is None
+        }
     bill = Bom(
         # The same model compiled at the same time is the same bill.
         serial_number=uuid.uuid5(uuid.NAMESPACE_OID, manifest.checkpoint_sha256 + manifest.created),
@@ -53,86 +82,149 @@ def write_bill(bundle: Path, manifest: Manifest | BagManifest) -> None:
                 ]
             ),
         ),
-        components=[*_files(bundle), *(_package(name) for name in packages)],
+        components=[*networks, *packages.values()],
     )
-    known = {component.name: component for component in bill.components}
-    bill.register_dependency(whole, [known["vadfast"]])
-    bill.register_dependency(
-        known["vadfast"], [component for name, component in known.items() if name in packages and name != "vadfast"]
-    )  # fmt: skip
+    bill.register_dependency(whole, [*networks, *packages.values()])
+    for name, needs in asked.items():
+        bill.register_dependency(packages[name], [packages[needed] for needed in sorted(needs)])
     text = JsonV1Dot6(bill).output_as_string(indent=1)
     (bundle / SBOM).write_text(text + "\n", encoding="utf-8")
-    (bundle / LICENCES).mkdir()
-    for name in packages:
-        found = _licence_text(name)
-        if found is not None:
-            (bundle / LICENCES / f"{name}.txt").write_bytes(found)
+    if packages:
+        (bundle / LICENCES).mkdir()
+    for name in filter(_installed, asked):
+        text_of = words_of(name, metadata.version(name), libraries[name] or [])
+        (bundle / LICENCES / f"{name}.txt").write_bytes(text_of)
 
 
-def _packages(manifest: Manifest | BagManifest) -> list[str]:
-    """The distributions that vadfast itself needs, and those that the engines of the bundle were measured with."""
-    from packaging.requirements import Requirement
-    from packaging.utils import canonicalize_name
-
-    wanted = {"vadfast"}
-    for line in metadata.requires("vadfast") or []:
-        requirement = Requirement(line)
-        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
-            wanted.add(requirement.name)
-    wanted.update(name for artefact in manifest.artefacts for name in artefact.versions)
-    found = {_distribution(name) for name in wanted} - {None}
-    return sorted(canonicalize_name(name) for name in found if name is not None)
+def _roots(engines: Iterable[str]) -> list[str]:
+    """Vadfast, and the packages that the engines of the bundle were measured with."""
+    if not _installed("vadfast"):
+        raise BuildError(
+            "sbom: vadfast must be installed for the list of what runs a bundle, only its source is here; pip install -e '.[compile]'"
+        )
+    return ["vadfast", *(name for e in engines if (name := distribution_of(e)) is not None)]
 
 
-def _distribution(name: str) -> str | None:
-    """A manifest names what is imported, which may be called otherwise where it is installed: cupy is cupy-cuda13x's."""
+def _installed(name: str) -> bool:
     try:
         metadata.distribution(name)
     except metadata.PackageNotFoundError:
-        return next(iter(metadata.packages_distributions().get(name, ())), None)
-    return name
+        return False
+    return True
 
 
-def _package(name: str) -> "Component":
-    from cyclonedx.contrib.license.factories import LicenseFactory
+def _libraries(name: str) -> list[Library] | None:
+    return libraries_of(name) if _installed(name) else None
+
+
+def _package(name: str, libraries: list[Library] | None) -> "Component":
     from cyclonedx.model.component import Component, ComponentType
     from packageurl import PackageURL
 
-    version, licence = metadata.version(name), _licence(name)
+    if not _installed(name):
+        return Component(
+            name=name,
+            type=ComponentType.LIBRARY,
+            bom_ref=f"pkg:pypi/{name}",
+            purl=PackageURL("pypi", name=name),
+            properties=_properties(package="asked for, and not installed where this was compiled"),
+        )
+    version = metadata.version(name)
+    reference, said = f"pkg:pypi/{name}@{version}", licence(name)
     return Component(
         name=name,
         type=ComponentType.LIBRARY,
         version=version,
-        bom_ref=f"pkg:pypi/{name}@{version}",
+        bom_ref=reference,
         purl=PackageURL("pypi", name=name, version=version),
-        licenses=[LicenseFactory().make_from_string(licence)] if licence else [],
+        licenses=_declared(said.spdx, said.words, said.known and said.known.licence),
+        components=[_library(reference, library) for library in libraries or ()],
+        properties=_properties(
+            **{
+                "licence": None if said.spdx or said.words or said.known else "not known",
+                "licence-source": said.known and said.known.source,
+                "libraries": "not known: the package has no list of its files"
+                if libraries is None
+                else None,
+            }
+        ),
     )
 
 
-def _licence(name: str) -> str | None:
-    """The licence as the package names it: an SPDX expression where it has one, else a name, else what it classifies itself as."""
-    about = metadata.metadata(name)
-    said = about["License-Expression"] or about["License"] or ""
-    if said and len(said.splitlines()) == 1:
-        return said
-    classified = [
-        c.rpartition(" :: ")[2]
-        for c in about.get_all("Classifier") or []
-        if c.startswith("License")
-    ]
-    return classified[0] if classified else None
+def _unpackaged(name: str, version: str) -> "Component":
+    """An engine that was installed without a package's metadata."""
+    from cyclonedx.model.component import Component, ComponentType
+
+    return Component(
+        name=name,
+        type=ComponentType.LIBRARY,
+        version=version,
+        bom_ref=f"module:{name}",
+        properties=_properties(licence="not known", package="none: a module without metadata"),
+    )
 
 
-def _licence_text(name: str) -> bytes | None:
-    for file in metadata.files(name) or []:
-        inside = PurePath(file)
-        if ".dist-info" in inside.parts[0] and inside.stem.upper() in ("LICENSE", "LICENCE"):
-            text = file.read_binary()
-            return text if len(text) <= _LARGEST_TEXT else None
-    return None
+def _library(package: str, library: Library) -> "Component":
+    from cyclonedx.model import HashAlgorithm, HashType
+    from cyclonedx.model.component import Component, ComponentType
+
+    known, digest = library.known, library.sha256
+    return Component(
+        name=library.name,
+        type=ComponentType.LIBRARY,
+        version=library.version,
+        bom_ref=f"{package}#{library.path}",
+        hashes=[HashType(alg=HashAlgorithm.SHA_256, content=digest)] if digest else [],
+        licenses=_declared(None, None, known and known.licence),
+        properties=_properties(
+            **{
+                "path": library.path,
+                "version": "of the file name, which often counts interfaces"
+                if library.version
+                else "not known",
+                "licence": None if known else "not known",
+                "licence-source": known and known.source,
+            }
+        ),
+    )
 
 
-def _files(bundle: Path) -> list["Component"]:
+def _declared(spdx: str | None, words: str | None, known: str | None) -> list["License"]:
+    """An expression stands alone (so CycloneDX wants it); words may have what is known beside them."""
+    from cyclonedx.model.license import (
+        DisjunctiveLicense,
+        LicenseAcknowledgement,
+        LicenseExpression,
+    )
+
+    if words and known:
+        return [
+            DisjunctiveLicense(name=words, acknowledgement=LicenseAcknowledgement.DECLARED),
+            DisjunctiveLicense(id=known, acknowledgement=LicenseAcknowledgement.CONCLUDED),
+        ]
+    if words:
+        return [DisjunctiveLicense(name=words, acknowledgement=LicenseAcknowledgement.DECLARED)]
+    if spdx:
+        return [LicenseExpression(spdx, acknowledgement=LicenseAcknowledgement.DECLARED)]
+    return (
+        [LicenseExpression(known, acknowledgement=LicenseAcknowledgement.CONCLUDED)]
+        if known
+        else []
+    )
+
+
+def _properties(**facts: str | None) -> list["Property"]:
+    from cyclonedx.model import Property
+
+    return [Property(name=f"vadfast:{name}", value=value) for name, value in facts.items() if value]
+
+
+def _server_words(engines: dict[str, str]) -> str:
+    judged = ", ".join(f"{name} {version}" for name, version in sorted(engines.items()))
+    return f"the server's own; judged with {judged}"
+
+
+def _networks(bundle: Path, moved: Mapping[str, str]) -> list["Component"]:
     from cyclonedx.model import HashAlgorithm, HashType
     from cyclonedx.model.component import Component, ComponentType
 
@@ -141,14 +233,15 @@ def _files(bundle: Path) -> list["Component"]:
         name = path.relative_to(bundle).as_posix()
         if path.is_file() and not name.startswith("golden/"):
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            place = moved.get(name, name)
             found.append(
                 Component(
-                    name=name,
+                    name=place,
                     # Eager's weights come with their configuration; all others are networks.
                     type=ComponentType.FILE
                     if path.suffix == ".toml"
                     else ComponentType.MACHINE_LEARNING_MODEL,
-                    bom_ref=name,
+                    bom_ref=place,
                     hashes=[HashType(alg=HashAlgorithm.SHA_256, content=digest)],
                 )
             )

@@ -63,8 +63,9 @@ def make_manifest(
                 path=c.backend.path(c.precision),
                 versions=versions(c.backend),
                 needs=needs(c.backend, c.precision),
+                threads=c.threads,
                 median_ms=c.median_ms,
-                tolerance=bounds_of(c.precision, model.components),
+                tolerance=bounds_of(plan.bounds[c.precision], model.components),
             )
             for c in shipped
         ),

@@ -3,7 +3,7 @@
     REPOSITORY/NAME/config.pbtxt       what Triton reads
     REPOSITORY/NAME/1/model.onnx       the same bytes as a bundle's, whose hash the manifest holds
     REPOSITORY/NAME/manifest.json ...  the rest of the bundle: manifest (chains, calibration, threshold), its hash, SIGNATURE, golden windows,
-                                       bill of materials, licences
+                                       bill of materials
 
 Triton ignores what lies beside its own files. It serves windows one by one, and so the graph alone: chain and alert rule run at the client.
 """
@@ -70,7 +70,15 @@ def write_model(
     """Writes the model ``target``, whole or not at all, from the same as ``write_bundle``; returns the sealed manifest."""
     with tempfile.TemporaryDirectory(prefix="vadfast-triton-") as scratch:
         bundle = Path(scratch, "bundle")
-        sealed = write_bundle(bundle, manifest, folder=folder, files=files, golden=golden, key=key)
+        sealed = write_bundle(
+            bundle,
+            manifest,
+            folder=folder,
+            files=files,
+            golden=golden,
+            key=key,
+            served_as=f"{VERSION}/model.onnx",
+        )
         with atomic_directory(target) as temporary:
             shutil.copytree(bundle, temporary, dirs_exist_ok=True)
             (temporary / VERSION).mkdir()

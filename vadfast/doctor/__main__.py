@@ -11,9 +11,19 @@ import typer
 from rich.console import Console
 
 from vadfast.atomic import write_text
-from vadfast.cli import AllowUnsigned, Debug, JsonFile, TrustKeys, run_command, talk
+from vadfast.cli import (
+    AllowUnsigned,
+    Debug,
+    JsonFile,
+    TrustKeys,
+    check_bundle,
+    check_writable,
+    run_command,
+    starting,
+    talk,
+)
 from vadfast.doctor.capacity import UTILISATION
-from vadfast.errors import UsageError
+from vadfast.errors import BundleError, UsageError
 from vadfast.machine import machine, native_words, torch_gpu
 from vadfast.runtime.tensorrt.gpu import gpu_name
 
@@ -75,22 +85,33 @@ def command(
 ) -> None:
     """Says which operators run here and why not faster ones; of a BUNDLE, whether it runs and scores right here, and for how many cameras."""
     _refuse_the_others(context, bundle)
+    if json_file is not None and json_file != Path("-"):
+        check_writable("--json", json_file)
     if bundle is None:
         _judge_operators(device, dtype, operator, shape or [], json_file)
         return
-    from vadfast.doctor.tables import print_verdict
-    from vadfast.doctor.verdict import judge
-    from vadfast.runtime.signature import Trust
+    check_bundle(bundle)
+    with starting(f"examining {bundle}: seals, engines, decoding", json_file):
+        from vadfast.doctor.films import check_film
+        from vadfast.doctor.tables import print_verdict
+        from vadfast.doctor.verdict import judge, refused
+        from vadfast.runtime.signature import Trust
 
-    found = judge(
-        bundle,
-        trust=Trust(tuple(trust or ()), allow_unsigned),
-        video=video,
-        threads=threads,
-        rounds=rounds,
-        utilisation=utilisation,
-    )
+        if video is not None:
+            check_film(video)
     here = machine(gpu_name())
+    try:
+        found = judge(
+            bundle,
+            trust=Trust(tuple(trust or ()), allow_unsigned),
+            video=video,
+            threads=threads,
+            rounds=rounds,
+            utilisation=utilisation,
+        )
+    except BundleError as error:
+        _write({"machine": here, "operators": {}, "bundle": refused(bundle, error)}, json_file)
+        raise
     if _write({"machine": here, "operators": {}, "bundle": found}, json_file):
         out = Console(highlight=False, soft_wrap=True)
         _print_machine(here, out, "none that the NVIDIA driver shows")
@@ -123,13 +144,14 @@ def _refuse_the_others(context: typer.Context, bundle: Path | None) -> None:
 def _judge_operators(
     device: str, dtype: str | None, operator: str, shape: list[str], json_file: Path | None
 ) -> None:
-    from vadfast.doctor.operators import device_of, operator_table, operators
-
     if dtype is not None and dtype not in _DTYPES:
         raise UsageError(f"--dtype: must be one of {', '.join(_DTYPES)}, got {dtype!r}")
-    where = device_of(device)
-    found = operators(where, dtype, operator, shape)
-    here = machine(torch_gpu())
+    with starting("loading PyTorch and the operators", json_file):
+        from vadfast.doctor.operators import device_of, operator_table, operators
+
+        where = device_of(device)
+        found = operators(where, dtype, operator, shape)
+        here = machine(torch_gpu())
     if _write({"machine": here, "operators": found, "bundle": {}}, json_file):
         out = Console(highlight=False, soft_wrap=True)
         _print_machine(here, out, "none that torch can use")
@@ -143,12 +165,7 @@ def _write(document: dict[str, Any], json_file: Path | None) -> bool:
         print(text, end="")
         return False
     if json_file is not None:
-        try:
-            write_text(json_file, text)
-        except OSError as error:
-            raise UsageError(
-                f"--json: must be a file that can be written, got {json_file} ({error.strerror}); name another, or - for stdout"
-            ) from error
+        write_text(json_file, text)
     return True
 
 

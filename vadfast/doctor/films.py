@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import numpy.typing as npt
 
-from vadfast.errors import UsageError
+from vadfast.errors import SourceError, UsageError
 from vadfast.runtime.manifest import InputSpec
 from vadfast.runtime.preprocess import Preprocess
 from vadfast.runtime.source import VideoSource
@@ -41,6 +41,19 @@ class FilmCost:
     decode_cpu_ms: float  # of each frame that is sent
     prepare_cpu_ms: float  # of each scored one
     made: bool
+    fps_assumed: bool = False  # the film has none: ``fps`` is what most cameras send
+
+
+def check_film(path: Path) -> None:
+    """Raises UsageError where nothing is at ``path``, and SourceError where it is no film that can be decoded: before engines are timed."""
+    if not path.exists():
+        raise UsageError(
+            f"--video: must be a film of your camera, got nothing at {path}; check the path"
+        )
+    if next(iter(VideoSource(path)), None) is None:
+        raise SourceError(
+            f"{path}: must have a frame to measure decoding on, has none; name another film"
+        )
 
 
 @contextmanager
@@ -93,6 +106,7 @@ def film_cost(path: Path, spec: InputSpec, *, made: bool = False) -> FilmCost:
         # The first one loads what the others find loaded.
         float(np.median(prepare_s)) * 1e3,
         made,
+        fps_assumed=not source.fps,
     )
 
 

@@ -82,8 +82,9 @@ def _print_capacity(capacity: dict[str, Any], out: Console) -> None:
     out.print(table)
     for film in films:
         made = "made, H.264" if film["made"] else f"your film, {film['width']}x{film['height']}"
+        lacking = "it has no frame rate, so taken to be " if film["fps_assumed"] else ""
         out.print(
-            f"{film['name']} ({made}, {film['fps']:g} frames/s sent): {film['decode_cpu_ms']:.2f} ms CPU to decode a frame, "
+            f"{film['name']} ({made}, {lacking}{film['fps']:g} frames/s sent): {film['decode_cpu_ms']:.2f} ms CPU to decode a frame, "
             f"{film['prepare_cpu_ms']:.2f} ms to prepare a scored one",
             markup=False,
         )

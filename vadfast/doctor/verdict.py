@@ -10,12 +10,12 @@ import psutil
 
 from vadfast.doctor.bundle import Examination, Examined, examine, examine_bags
 from vadfast.doctor.capacity import Costs, advice, fit, rates_of
-from vadfast.doctor.films import FilmCost, film_cost, made_films
-from vadfast.errors import BackendError, UsageError
-from vadfast.machine import n_cpus
+from vadfast.doctor.films import CAMERAS, FilmCost, film_cost, made_films
+from vadfast.errors import BackendError, BundleError, UsageError
+from vadfast.progress import steps
 from vadfast.race import load_average
 from vadfast.runtime.bundle import takes
-from vadfast.runtime.engine import cpu_features
+from vadfast.runtime.engine import cpu_features, n_cpus
 from vadfast.runtime.manifest import InputSpec, Manifest
 from vadfast.runtime.signature import Trust
 
@@ -36,7 +36,7 @@ def judge(
     """Examines the bundle at ``path`` and returns the document of ``--json``'s key "bundle" (docs/doctor.md).
 
     Raises:
-        BundleError: it is absent, damaged, or signed by nobody that is trusted.
+        BundleError: it is absent, damaged, or signed by nobody that is trusted; ``refused`` is then the document.
         SourceError: ``video`` is no video.
     """
     load = load_average()
@@ -73,13 +73,33 @@ def judge(
     return document
 
 
+def refused(path: Path, error: BundleError) -> dict[str, Any]:
+    """Returns the same document of a bundle whose seals do not hold: nothing in it is believed, not even its method."""
+    load = load_average()
+    return {
+        "path": str(path),
+        "takes": None,
+        "method": None,
+        "created": None,
+        "vadfast_version": None,
+        "fault": str(error),
+        "artefacts": [],
+        "load": load,
+        "busy": load > _BUSY * n_cpus(),
+        "available_mb": psutil.virtual_memory().available / 1e6,
+        "capacity": None,
+        "no_capacity": str(error),
+    }
+
+
 def _film_costs(video: Path | None, spec: InputSpec) -> Iterator[FilmCost]:
     if video is not None:
         yield film_cost(video, spec)
         return
-    with made_films() as films:
+    with steps("measuring decoding", len(CAMERAS), unit="films") as bar, made_films() as films:
         for film in films:
             yield film_cost(film, spec, made=True)
+            bar.advance()
 
 
 def _artefact(examined: Examined, *, chosen: bool) -> dict[str, Any]:
@@ -133,7 +153,7 @@ def _capacity(
             for both, own in zip(every, alone, strict=True)
         ]
         described.append(asdict(film) | {"rates": answers})
-        said.append(advice(every, alone, more=more))
+        said.append(f"for cameras of {film.width}x{film.height}, {advice(every, alone, more=more)}")
     return {
         "n_cpus": cpus,
         "utilisation": utilisation,

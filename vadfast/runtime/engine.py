@@ -8,6 +8,7 @@ runs.
 import importlib
 import logging
 import math
+import os
 import platform
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -29,15 +30,17 @@ log = logging.getLogger(__name__)
 # Of uint8 frames: 8 windows of 5 frames in 4K.
 MAX_CALL_BYTES = 1 << 30
 
-# Backend name -> "module:class". Strings, because the last three need torch and are imported only
+# Backend name -> "module:class". Strings, because the last four need torch and are imported only
 # when one of them is chosen.
 ENGINES = {
     "mnn": "vadfast.runtime.engines.mnn:MNNEngine",
     "openvino": "vadfast.runtime.engines.openvino:OpenVINOEngine",
     "onnxruntime": "vadfast.runtime.engines.onnxruntime:ONNXRuntimeEngine",
     "tensorrt": "vadfast.runtime.engines.tensorrt:TensorRTEngine",
+    "tensorrt-plugin": "vadfast.runtime.engines.tensorrt:TensorRTPluginEngine",
     "inductor": "vadfast.compile.backends.inductor:InductorEngine",
     "cuda": "vadfast.compile.backends.cuda:CUDAEngine",
+    "cuda-inductor": "vadfast.compile.backends.cuda_inductor:CUDAInductorEngine",
     "eager": "vadfast.compile.backends.eager:EagerEngine",
 }
 
@@ -163,6 +166,11 @@ def shape_of_call(model: Path, batch: int, window: Sequence[Any]) -> tuple[int, 
     return shape
 
 
+def n_cpus() -> int:
+    """Returns how many CPUs this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
 @cache
 def cpu_features() -> frozenset[str]:
     """Returns the instruction sets that Linux reports, ``bf16`` and ``int8`` for any form of them."""
@@ -190,12 +198,17 @@ def load_artefact(bundle: "Bundle", artefact: "Artefact", threads: int | None = 
         raise BackendError(
             f"needs {', '.join(missing)}, which this CPU ({platform.machine()}) does not have"
         )
+    told, extra = artefact.threads, {}
+    if told is not None and told.cpus == n_cpus():  # elsewhere it is as good as any other guess
+        threads = threads or told.n
+        extra = {} if told.pinned is None else {"pinned": told.pinned}
     load: Callable[..., Engine] = _engine_class(artefact.backend).load
     return load(
         bundle.file(artefact.path),
         precision=artefact.precision,
         batch=artefact.batch,
         threads=threads,
+        **extra,
     )
 
 

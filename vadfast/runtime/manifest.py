@@ -201,6 +201,14 @@ class AlertRule(Record):
 MAX_BATCH = 1024
 
 
+class Threads(Record):
+    """How an engine was fastest on the compiling machine; holds where a process may use as many CPUs."""
+
+    n: PositiveInt | None  # None: as many as the library takes by itself
+    pinned: bool | None = None  # whether each keeps its CPU; None: as the library does it
+    cpus: PositiveInt
+
+
 class Artefact(Record):
     """One way to run the model: a backend, its precision and batch, and the file it loads."""
 
@@ -210,6 +218,7 @@ class Artefact(Record):
     path: str  # relative to the bundle; OpenVINO and ONNX Runtime share model.onnx
     versions: dict[str, str]  # of the libraries it was built and measured with
     needs: tuple[str, ...] = ()  # what this CPU must have, e.g. ("bf16",)
+    threads: Threads | None = None  # None: nothing was measured, the library's default
     median_ms: PositiveFloat  # in the race on the compiling machine
     # Largest |difference| of each component from eager float32 allowed at the self-test.
     tolerance: dict[str, PositiveFloat]

@@ -8,7 +8,15 @@ from typing import Annotated
 
 import typer
 
-from vadfast.cli import AllowUnsigned, Debug, TrustKeys, run_command
+from vadfast.cli import (
+    AllowUnsigned,
+    Debug,
+    TrustKeys,
+    check_bundle,
+    check_writable,
+    check_writable_folder,
+    run_command,
+)
 
 
 def command(
@@ -52,6 +60,11 @@ def command(
     from vadfast.score.start import import_meanwhile, without_converter
 
     wanted = Wanted(out=out, jsonl=jsonl, plot=plot, overlay=overlay)
+    check_bundle(bundle)
+    if out is not None:
+        check_writable_folder("--out", out)
+    if jsonl is not None and jsonl != Path("-"):
+        check_writable("--jsonl", jsonl)
     import_meanwhile("av", "cv2")
     with without_converter():
         n_failed = score_films(

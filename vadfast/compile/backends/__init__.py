@@ -4,19 +4,19 @@ A backend makes the very engine that ``vadfast.score`` will load from the bundle
 that could not be shipped.
 """
 
-import importlib
 import importlib.util
-from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
+from vadfast.compile.distributions import version_of
 from vadfast.runtime.engine import Engine, cpu_features
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from vadfast.runtime.manifest import InputSpec
+    from vadfast.runtime.manifest import InputSpec, Threads
 
 # "int8-bf16": the layers that the gate keeps out of 8 bits are in bf16, not in fp32.
 Precision = Literal["fp32", "bf16", "fp16", "int8", "int8-bf16"]
@@ -31,8 +31,8 @@ _NEEDED = {
     "bf16": "bf16 instructions",
     "int8": "8-bit dot products (VNNI, AMX, or those of ARMv8.2)",
 }
-# The backends that are a ``--target`` of their own.
-ON_GPU = ("tensorrt", "cuda")
+# Each ``--target`` that is a GPU, and its backends.
+ON_GPU = {"tensorrt": ("tensorrt", "tensorrt-plugin"), "cuda": ("cuda", "cuda-inductor")}
 INT8_MODEL = "artefacts/int8/model.onnx"
 
 
@@ -44,7 +44,18 @@ class Workshop:
     spec: "InputSpec"
     run: Path | None  # the run directory that the scorer came from; None: somebody else's network
     folder: Path  # holds model.onnx
-    threads: int | None = None
+    threads: int | None = None  # as asked for
+    tuned: Mapping[str, "Threads"] = field(default_factory=dict)  # as measured, by backend
+
+    def n_threads(self, backend: str) -> int | None:
+        """How many ``backend`` is told to take; None: nothing."""
+        tuned = self.tuned.get(backend)
+        return self.threads or (tuned.n if tuned else None)
+
+    def pinned(self, backend: str) -> bool | None:
+        """Whether the threads of ``backend`` are told to keep to their CPUs; None: nothing."""
+        tuned = self.tuned.get(backend)
+        return tuned.pinned if tuned else None
 
 
 class Backend(Protocol):
@@ -74,12 +85,14 @@ class Backend(Protocol):
 def all_backends() -> tuple[Backend, ...]:
     """Returns the backends in the order of the table; ``eager`` is first because all others are compared with it."""
     from vadfast.compile.backends.cuda import CUDABackend
+    from vadfast.compile.backends.cuda_inductor import CUDAInductorBackend
     from vadfast.compile.backends.eager import EagerBackend
     from vadfast.compile.backends.inductor import InductorBackend
     from vadfast.compile.backends.mnn import MNNBackend
     from vadfast.compile.backends.onnxruntime import ONNXRuntimeBackend
     from vadfast.compile.backends.openvino import OpenVINOBackend
     from vadfast.compile.backends.tensorrt import TensorRTBackend
+    from vadfast.compile.backends.tensorrt_plugin import TensorRTPluginBackend
 
     return (
         EagerBackend(),
@@ -88,18 +101,24 @@ def all_backends() -> tuple[Backend, ...]:
         ONNXRuntimeBackend(),
         OpenVINOBackend(),
         TensorRTBackend(),
+        TensorRTPluginBackend(),
         CUDABackend(),
+        CUDAInductorBackend(),
     )
 
 
 def backends_of(target: str) -> tuple[Backend, ...]:
-    """Returns those of ``--target``: auto is all, cpu all without a GPU, tensorrt and cuda themselves, and eager in each."""
+    """Returns those of ``--target``: auto is all, cpu all without a GPU, tensorrt and cuda their own, and eager in each."""
     backends = all_backends()
     if target == "auto":
         return backends
     if target in ON_GPU:
-        return tuple(b for b in backends if b.name in ("eager", target))
-    return tuple(b for b in backends if b.name not in ON_GPU)
+        return tuple(b for b in backends if b.name in ("eager", *ON_GPU[target]))
+    return tuple(b for b in backends if not _is_on_gpu(b))
+
+
+def _is_on_gpu(backend: Backend) -> bool:
+    return any(backend.name in names for names in ON_GPU.values())
 
 
 def refusal(backend: Backend, precision: Precision) -> str | None:
@@ -117,7 +136,7 @@ def refusal(backend: Backend, precision: Precision) -> str | None:
 
 def needs(backend: Backend, precision: Precision) -> tuple[str, ...]:
     """Returns what the CPU must have, by the names of ``cpu_features``; a GPU computes in all of them."""
-    return () if backend.name in ON_GPU else _NEEDS.get(precision, ())
+    return () if _is_on_gpu(backend) else _NEEDS.get(precision, ())
 
 
 def asked_for(word: str) -> tuple[Precision, ...]:
@@ -129,11 +148,4 @@ def asked_for(word: str) -> tuple[Precision, ...]:
 
 def versions(backend: Backend) -> dict[str, str]:
     """Returns the installed version of each package that ``backend`` runs on."""
-    return {package: _version(package) for package in backend.packages}
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:  # its distribution has another name: cupy is cupy-cuda13x's
-        return str(importlib.import_module(package).__version__)
+    return {package: version_of(package) for package in backend.packages}

@@ -24,7 +24,7 @@ class CUDABackend:
 
     name = "cuda"
     precisions: tuple[Precision, ...] = ("fp32", "fp16")
-    packages: tuple[str, ...] = ("torch", "triton")
+    packages: tuple[str, ...] = ("torch", "triton", "safetensors")
 
     def path(self, precision: Precision) -> str:
         """The weights, with the configuration beside them: those that eager PyTorch reads."""

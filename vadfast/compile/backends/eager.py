@@ -19,7 +19,7 @@ class EagerBackend:
 
     name = "eager"
     precisions: tuple[Precision, ...] = ("fp32",)
-    packages: tuple[str, ...] = ("torch",)
+    packages: tuple[str, ...] = ("torch", "safetensors")
 
     def path(self, precision: Precision) -> str:
         """Its weights; the configuration is beside them."""

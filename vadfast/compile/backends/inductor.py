@@ -4,11 +4,14 @@ It is raced as a peer, so that a user sees what torch.compile would have given, 
 asked for.
 """
 
+import copy
 import os
 import shutil
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +20,9 @@ from vadfast.compile.backends import Precision, Workshop
 from vadfast.errors import BackendError, first_line
 from vadfast.runtime.engine import Engine, Outputs
 
+if TYPE_CHECKING:
+    from torch import nn
+
 
 class InductorBackend:
     """A static-batch package."""
@@ -24,6 +30,12 @@ class InductorBackend:
     name = "inductor"
     precisions: tuple[Precision, ...] = ("fp32",)
     packages: tuple[str, ...] = ("torch",)
+    configs: Mapping[str, Any] = MappingProxyType({})  # of Inductor
+
+    @property
+    def engine(self) -> "type[InductorEngine]":
+        """What loads the package."""
+        return InductorEngine
 
     def path(self, precision: Precision) -> str:
         """The package."""
@@ -44,31 +56,57 @@ class InductorBackend:
         spec, target = workshop.spec, workshop.folder / self.path(precision)
         target.parent.mkdir(parents=True, exist_ok=True)
         window = (spec.n_pictures, spec.height, spec.width, 3)
-        frames = torch.zeros((batch, *window), dtype=torch.uint8)
+        scorer, device = workshop.scorer.eval(), self.engine.device
+        if device != "cpu":
+            scorer = copy.deepcopy(scorer).to(device)
+        frames = torch.zeros((batch, *window), dtype=torch.uint8, device=device)
         # torch's compile errors share no base but Exception, and a peer that cannot be built is a row
         # of the table with this reason, not the end of the command.
         try:
             with torch.no_grad(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                program = torch.export.export(workshop.scorer.eval(), (frames,))
-                aoti_compile_and_package(program, package_path=str(target))
+                program = torch.export.export(_in(scorer, precision, device), (frames,))
+                aoti_compile_and_package(
+                    program, package_path=str(target), inductor_configs=dict(self.configs)
+                )
         except Exception as error:
             raise BackendError(f"cannot be built here: {first_line(error)}") from error
-        return InductorEngine.load(
-            target, precision=precision, batch=batch, threads=workshop.threads
-        )
+        return self.engine.load(target, precision=precision, batch=batch, threads=workshop.threads)
+
+
+def _in(scorer: "nn.Module", precision: Precision, device: str) -> "nn.Module":
+    """Returns ``scorer`` in ``precision``; its results are float32 in any."""
+    import torch
+    from torch import nn
+
+    if precision == "fp32":
+        return scorer
+
+    class Half(nn.Module):
+        """Under autocast, which keeps sums and logarithms in float32, as on the backend ``cuda``."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.scorer = scorer
+
+        def forward(self, frames: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            with torch.autocast(device, torch.float16, cache_enabled=False):
+                return tuple(out.float() for out in self.scorer(frames))
+
+    return Half()
 
 
 class InductorEngine:
     """A loaded package, called with the batch it was compiled for."""
 
     backend = "inductor"
-    precision = "fp32"
+    device = "cpu"
+    precisions: tuple[str, ...] = ("fp32",)
 
-    def __init__(self, package: Any, batch: int) -> None:
+    def __init__(self, package: Any, precision: str, batch: int) -> None:
         """Use ``load``."""
         self._package = package
-        self.batch = batch
+        self.precision, self.batch = precision, batch
 
     @classmethod
     def load(
@@ -77,15 +115,19 @@ class InductorEngine:
         """Loads a package that was compiled for ``batch`` windows.
 
         Raises:
-            BackendError: torch is absent, ``precision`` is not fp32, or the package was built for another machine.
+            BackendError: torch or its GPU is absent, ``precision`` is none of ``precisions``, or the package was built for another machine.
         """
         try:
             import torch
             from torch._inductor import aoti_load_package
         except ImportError as error:
             raise BackendError(f"torch cannot be imported ({error}); pip install torch") from error
-        if precision != "fp32":
-            raise BackendError(f"precision must be fp32 in an Inductor package, got {precision!r}")
+        if precision not in cls.precisions:
+            raise BackendError(
+                f"precision must be {' or '.join(cls.precisions)} in an Inductor package, got {precision!r}"
+            )
+        if cls.device == "cuda" and not torch.cuda.is_available():
+            raise BackendError("torch finds no NVIDIA GPU; take another --backend")
         if threads is not None:
             torch.set_num_threads(threads)
         try:
@@ -94,7 +136,7 @@ class InductorEngine:
             raise BackendError(
                 f"torch cannot load {model_path}: {first_line(error)}; compile on this machine"
             ) from error
-        return cls(package, batch)
+        return cls(package, precision, batch)
 
     def __call__(self, frames: npt.NDArray[np.uint8]) -> Outputs:
         """Scores ``frames`` uint8 [batch, T, H, W, 3]."""
@@ -104,7 +146,15 @@ class InductorEngine:
             )
         from vadfast.models.eager import run_torch
 
-        return run_torch(self._package, frames)
+        def run(frames: Any) -> tuple[Any, ...]:
+            return tuple(out.cpu() for out in self._package(frames.to(self.device)))
+
+        try:
+            return run_torch(cast("nn.Module", run), frames)
+        except RuntimeError as error:
+            raise BackendError(
+                f"torch cannot run the package: {first_line(error)}; compile on this machine"
+            ) from error
 
     def close(self) -> None:
         """Gives the package back."""

@@ -35,7 +35,9 @@ class MNNBackend:
         target = workshop.folder / self.path(precision)
         target.parent.mkdir(parents=True, exist_ok=True)
         convert(workshop.folder / "model.onnx", target)
-        return MNNEngine.load(target, precision=precision, batch=batch, threads=workshop.threads)
+        return MNNEngine.load(
+            target, precision=precision, batch=batch, threads=workshop.n_threads(self.name)
+        )
 
 
 def convert(source: Path, target: Path) -> None:

@@ -27,5 +27,5 @@ class ONNXRuntimeBackend:
             workshop.folder / self.path(precision),
             precision=precision,
             batch=batch,
-            threads=workshop.threads,
+            threads=workshop.n_threads(self.name),
         )

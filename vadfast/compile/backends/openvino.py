@@ -33,5 +33,6 @@ class OpenVINOBackend:
             workshop.folder / self.path(precision),
             precision=precision,
             batch=batch,
-            threads=workshop.threads,
+            threads=workshop.n_threads(self.name),
+            pinned=workshop.pinned(self.name),
         )

@@ -1,10 +1,6 @@
 """MNN on the CPU, float32: its 3x3 convolutions are Winograd's, which need a fraction of the multiplications of the others."""
 
-import ctypes
 import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,6 +9,7 @@ import numpy.typing as npt
 
 from vadfast.errors import BackendError
 from vadfast.runtime.engine import Outputs, shape_of_call
+from vadfast.runtime.engines.quiet_stdout import quiet_stdout
 
 _OUTPUTS = ("components", "heatmap")
 
@@ -42,7 +39,7 @@ class MNNEngine:
         Raises:
             BackendError: MNN is absent, ``precision`` is not fp32, or the model cannot be read.
         """
-        with _quiet_stdout():
+        with quiet_stdout("MNN"):  # it says what the CPU supports
             try:
                 import MNN
             except ImportError as error:
@@ -102,27 +99,3 @@ class MNNEngine:
     def close(self) -> None:
         """Gives the session back."""
         self._session = self._interpreter = None
-
-
-@contextmanager
-def _quiet_stdout() -> Iterator[None]:
-    """MNN prints what the CPU supports when it is imported, by C's printf to stdout; that belongs to the scores."""
-    if "MNN" in sys.modules:
-        yield
-        return
-    try:
-        kept = os.dup(1)
-    except OSError:  # there is no stdout to keep clean
-        yield
-        return
-    sys.stdout.flush()
-    flush = ctypes.CDLL(None).fflush  # what C holds back must be out before stdout is ours again
-    flush(None)
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), 1)
-    try:
-        yield
-    finally:
-        flush(None)
-        os.dup2(kept, 1)
-        os.close(kept)

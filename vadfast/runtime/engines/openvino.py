@@ -32,9 +32,15 @@ class OpenVINOEngine:
 
     @classmethod
     def load(
-        cls, model_path: Path, *, precision: str, batch: int, threads: int | None = None
+        cls,
+        model_path: Path,
+        *,
+        precision: str,
+        batch: int,
+        threads: int | None = None,
+        pinned: bool | None = None,
     ) -> Self:
-        """Compiles ``model_path`` for this CPU.
+        """Compiles ``model_path`` for this CPU; ``pinned`` says whether each thread keeps to one CPU, None leaves that to OpenVINO.
 
         Raises:
             BackendError: OpenVINO is absent, the CPU lacks the precision, or the model cannot be
@@ -47,7 +53,9 @@ class OpenVINOEngine:
                 f"openvino cannot be imported ({error}); pip install openvino"
             ) from error
         with signal_stack_kept():
-            request, window = _compiled(openvino.Core(), model_path, precision, batch, threads)
+            request, window = _compiled(
+                openvino.Core(), model_path, precision, batch, _told(threads, pinned)
+            )
         return cls(request, (batch, *window), precision)
 
     def __call__(self, frames: npt.NDArray[np.uint8]) -> Outputs:
@@ -69,7 +77,7 @@ class OpenVINOEngine:
 
 
 def _compiled(
-    core: Any, model_path: Path, precision: str, batch: int, threads: int | None
+    core: Any, model_path: Path, precision: str, batch: int, told: dict[str, Any]
 ) -> tuple[Any, list[int]]:
     """Returns a request, and the model's window [T, H, W, 3]."""
     if precision not in _HINTS:
@@ -82,9 +90,8 @@ def _compiled(
         "INFERENCE_PRECISION_HINT": _HINTS[precision],
         # One request on all cores: the frames of one camera come one after another.
         "PERFORMANCE_HINT": "LATENCY",
+        **told,
     }
-    if threads is not None:
-        properties["INFERENCE_NUM_THREADS"] = threads
     try:
         model = core.read_model(model_path)
         frames = model.input("frames")
@@ -94,6 +101,11 @@ def _compiled(
     except RuntimeError as error:
         raise BackendError(f"openvino cannot compile {model_path}: {_first_line(error)}") from error
     return request, window
+
+
+def _told(threads: int | None, pinned: bool | None) -> dict[str, Any]:
+    named = {"INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": pinned}
+    return {name: value for name, value in named.items() if value is not None}
 
 
 def can_bf16(core: Any) -> bool:

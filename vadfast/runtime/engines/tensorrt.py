@@ -1,6 +1,7 @@
 """TensorRT on an NVIDIA GPU: builds its engine from the bundle's ONNX file on the first start, and keeps it in a cache."""
 
 import logging
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -9,9 +10,11 @@ import numpy.typing as npt
 
 from vadfast.errors import BackendError
 from vadfast.runtime.engine import Outputs
+from vadfast.runtime.tensorrt import plugins
 from vadfast.runtime.tensorrt.builder import build
 from vadfast.runtime.tensorrt.cache import EngineCache, fingerprint
-from vadfast.runtime.tensorrt.gpu import find_gpu, import_cupy
+from vadfast.runtime.tensorrt.gpu import Gpu, find_gpu, import_cupy
+from vadfast.runtime.tensorrt.kernels import KernelCache
 from vadfast.runtime.tensorrt.library import Library, Messages, find_library
 from vadfast.runtime.tensorrt.session import Session
 
@@ -28,9 +31,10 @@ class TensorRTEngine:
 
     backend = "tensorrt"
 
-    def __init__(self, session: Session, precision: str) -> None:
+    def __init__(self, session: Session, precision: str, held: int | None) -> None:
         """Use ``load``."""
         self._session = session
+        self._held = held
         self._shape = session.shape
         self.precision = precision
         self.batch = session.shape[0]
@@ -55,6 +59,7 @@ class TensorRTEngine:
                 f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}"
             )
         gpu, library = find_gpu(), find_library()
+        cls._prepare(library, gpu)
         wanted = fingerprint(model_path, precision=precision, batch=batch, library=library, gpu=gpu)
         kept, messages = EngineCache(wanted), Messages(library)
         plan = kept.read()
@@ -75,7 +80,12 @@ class TensorRTEngine:
                     "another version of it may take this GPU"
                 )
             kept.write(built)
-        return cls(Session(library, engine, messages), precision)
+        kernels = KernelCache(kept.kernels) if library.is_rtx else None
+        return cls(Session(library, engine, messages, kernels), precision, kept.hold())
+
+    @classmethod
+    def _prepare(cls, library: Library, gpu: Gpu) -> None:
+        """Makes ``library`` ready for the file; raises BackendError where it cannot be."""
 
     def __call__(self, frames: npt.NDArray[np.uint8]) -> Outputs:
         """Scores ``frames`` uint8 [batch, T, H, W, 3]. Raises BackendError where the GPU fails."""
@@ -86,8 +96,21 @@ class TensorRTEngine:
         return self._session(frames)
 
     def close(self) -> None:
-        """Gives the GPU's memory back."""
+        """Gives the GPU's memory back, and lets the cached engine go."""
         self._session.close()
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
+
+
+class TensorRTPluginEngine(TensorRTEngine):
+    """The same for a file whose criss-cross attention is our own kernel, given to TensorRT as a plugin."""
+
+    backend = "tensorrt-plugin"
+
+    @classmethod
+    def _prepare(cls, library: Library, gpu: Gpu) -> None:
+        plugins.register(library, gpu)
 
 
 def missing() -> str | None:
@@ -98,6 +121,11 @@ def missing() -> str | None:
     except BackendError as error:
         return str(error)
     return None
+
+
+def plugin_missing() -> str | None:
+    """Returns the same for ``TensorRTPluginEngine``, which needs more."""
+    return missing() or plugins.refusal(find_library(), find_gpu())
 
 
 def installed() -> tuple[str, ...]:

@@ -6,7 +6,7 @@ nothing and said nothing gives no number, rather than zeros or those of the fram
 
 import logging
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +14,12 @@ import numpy.typing as npt
 from vadfast.errors import BackendError, first_line
 from vadfast.runtime.engine import Outputs
 from vadfast.runtime.tensorrt.gpu import cuda_words, import_cupy
+from vadfast.runtime.tensorrt.kernels import KernelCache
 from vadfast.runtime.tensorrt.library import Library, Messages
 
 if TYPE_CHECKING:
     from vadfast.runtime.tensorrt.api import CudaEngine, TensorRT
+    from vadfast.runtime.tensorrt.rtx_api import RtxEngine
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +42,14 @@ class Buffer:
 class Session:
     """One execution context on one stream, on the first GPU; not for several threads at once."""
 
-    def __init__(self, library: Library, engine: "CudaEngine", messages: Messages) -> None:
-        """Allocates, runs once and captures the graph.
+    def __init__(
+        self,
+        library: Library,
+        engine: "CudaEngine",
+        messages: Messages,
+        kernels: KernelCache | None = None,
+    ) -> None:
+        """Allocates, runs once and captures the graph; TensorRT-RTX takes ``kernels`` that it compiled before, and gives new ones there.
 
         Raises:
             BackendError: the engine is not a scorer's, or the GPU has no room for it or fails.
@@ -51,7 +59,11 @@ class Session:
         shapes = _shapes(library.trt, engine, library.name)
         try:
             self._stream: Any = self._cupy.cuda.Stream(non_blocking=True)
-            self._context = engine.create_execution_context()
+            self._context = (
+                engine.create_execution_context()
+                if kernels is None
+                else kernels.context(cast("RtxEngine", engine))
+            )
             if self._context is None:
                 raise BackendError(
                     f"{library.name} cannot prepare the engine: {messages.reason()}; the GPU may be out of memory"
@@ -69,7 +81,11 @@ class Session:
             self._launch()
         except self._cuda_errors as error:
             raise BackendError(f"{library.name}: {cuda_words(error)}") from error
-        self._engine: CudaEngine | None = engine  # the context needs it
+        # The context needs both.
+        self._engine: CudaEngine | None = engine
+        self._kernels = kernels
+        if kernels is not None:
+            kernels.keep()
         self.shape = shapes[_FRAMES]
 
     def __call__(self, frames: npt.NDArray[np.uint8]) -> Outputs:
@@ -86,6 +102,8 @@ class Session:
         """Gives all memory back, what depends on another first."""
         self._graph = None
         self._context = None
+        if self._kernels is not None:
+            self._kernels.close()
         self._engine = None
         self._buffers = {}
         self._stream = None

@@ -1,0 +1,114 @@
+"""What ``--dry-run`` says: what a compile run would do, from what, for how long; nothing is written."""
+
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from vadfast.compile.backends import Backend, Precision, asked_for, backends_of, refusal
+from vadfast.compile.plan import Plan
+from vadfast.models.eager import EagerEngine
+from vadfast.race import N_WARM_UP
+
+# Of eager's time on a window, as measured for ADL of 256 px on an EPYC with AVX-512, VNNI and bf16, 2026-11-22 (docs/bundles.md). What
+# was not measured is taken to be as slow as eager.
+_OF_EAGER: dict[tuple[str, Precision], float] = {
+    ("openvino", "int8-bf16"): 0.18,
+    ("openvino", "int8"): 0.19,
+    ("openvino", "bf16"): 0.34,
+    ("openvino", "fp32"): 0.69,
+    ("onnxruntime", "int8"): 0.43,
+    ("onnxruntime", "fp32"): 0.74,
+    ("mnn", "fp32"): 0.46,
+    ("inductor", "fp32"): 0.89,
+}
+_TURN_S = 0.12  # what a turn of the race lasts besides a call: the pause before it, and tiny models are called for 20 ms
+_BUILD_S = {"inductor": 60.0, "cuda-inductor": 60.0}  # compilation
+_OTHER_BUILD_S = 1.0
+_EXPORT_S = 8.0
+_MEASURE_S = 1.0
+
+
+def words(plan: Plan) -> Iterator[str]:
+    """Yields the lines of ``--dry-run``; the last but one takes a second, in which eager float32 is timed."""
+    spec, options = plan.model.input, plan.options
+    kind = "bundle" if options.format == "bundle" else "Triton model"
+    exists = f"{'replace' if plan.out.exists() else 'write'} the {kind}"
+    origin = plan.run or "the module of --module"
+    yield f"would {exists} {plan.out} from {origin} (method {plan.model.method})"
+    yield f"input: {spec.n_frames} frames of {spec.width}x{spec.height}"
+    for backend, precision in _asked(plan):
+        reason = refusal(backend, precision)
+        role = "may ship" if backend.name in options.ship else "peer only"
+        yield f"candidate {backend.name} {precision}: {reason or role}"
+    n_windows = sum(run.n for run in plan.runs)
+    ladder = ", ".join(map(str, options.batches))
+    yield f"race: {options.rounds} alternating rounds at batch {ladder}"
+    yield f"gate: {n_windows} real windows in {len(plan.runs)} runs, {plan.labels_words or 'no labels, so no AUC'}"
+    yield f"calibration: {plan.n_normal_frames} frames of {plan.normal_words}"
+    eager_s = _eager_s(plan)
+    yield (
+        f"time: about {_duration(estimate_s(plan, eager_s))}, an estimate: one eager call took {eager_s * 1e3:.3g} ms here, and other engines "
+        "are taken to be as much faster as on an EPYC with AVX-512 at 256 px; finding the layers that int8 must leave out is not in it"
+    )
+    weights = sum(4 * p.numel() for p in plan.model.scorer.parameters())
+    golden = 8 * spec.n_pictures * spec.height * spec.width * 3
+    free = shutil.disk_usage(_existing_parent(plan.out)).free
+    yield f"disk: about {(weights + golden) / 1e6:.0f} MB, {free / 1e6:.0f} MB free"
+
+
+def estimate_s(plan: Plan, eager_s: float) -> float:
+    """Returns about how many seconds the run takes, if eager float32 takes ``eager_s`` seconds a window.
+
+    Counted are export and builds, every window of the gate with every engine, the race, and calibration by the fastest that may ship.
+    """
+    engines = [pair for pair in _asked(plan) if refusal(*pair) is None]
+    n_windows = sum(run.n for run in plan.runs)
+    n_turns = plan.options.rounds + N_WARM_UP + 1
+    total = _EXPORT_S + n_windows * eager_s  # the truth of the gate
+    for backend, precision in engines:
+        call_s = eager_s * _ratio(backend, precision)
+        for batch in plan.options.batches:
+            total += _BUILD_S.get(backend.name, _OTHER_BUILD_S)
+            total += n_turns * (call_s * batch + _TURN_S)
+            total += 0 if backend.name == "eager" else n_windows * call_s
+    able = [pair for pair in engines if pair[0].name in plan.options.ship]
+    fastest = min((_ratio(*pair) for pair in able), default=1.0)
+    return total + plan.n_normal_frames * eager_s * fastest
+
+
+def _asked(plan: Plan) -> Iterator[tuple[Backend, Precision]]:
+    """Every candidate of the race, whether it can run or not; eager is what all others are compared with."""
+    for backend in backends_of(plan.options.target):
+        for precision in backend.precisions:
+            if precision in asked_for(plan.options.precision) or backend.name == "eager":
+                yield backend, precision
+
+
+def _ratio(backend: Backend, precision: Precision) -> float:
+    return _OF_EAGER.get((backend.name, precision), 1.0)
+
+
+def _eager_s(plan: Plan) -> float:
+    """The median of a second's calls, one after the first at least."""
+    spec = plan.model.input
+    engine = EagerEngine(plan.model.scorer, spec)
+    window = np.zeros((1, spec.n_pictures, spec.height, spec.width, 3), np.uint8)
+    engine(window)  # which allocates
+    taken: list[float] = []
+    while sum(taken) < _MEASURE_S:
+        start = time.perf_counter()
+        engine(window)
+        taken.append(time.perf_counter() - start)
+    return median(taken)
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+
+
+def _existing_parent(path: Path) -> Path:
+    return next(parent for parent in path.absolute().parents if parent.exists())

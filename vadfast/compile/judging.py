@@ -1,0 +1,102 @@
+"""Every candidate through the gate: on all windows what computes with fewer digits or ships first, on a third of them the rest.
+
+An engine in float32 differs from eager by the order of its sums, in every window alike; a third of the windows shows that as well as
+all do, in a third of the time. What is lossy is off by more in some windows than in others, and is judged on all.
+"""
+
+from collections.abc import Sequence
+
+from vadfast.compile.candidates import Candidate, choose
+from vadfast.compile.evidence import Evidence
+from vadfast.compile.gate import Scorecard, Scored, judge, score_runs
+from vadfast.compile.int8 import Int8
+from vadfast.compile.windows import Run
+from vadfast.progress import Steps, steps
+
+_EVERY = 3  # of the runs: one of so many is judged on
+
+
+def judge_all(
+    candidates: Sequence[Candidate],
+    eager: Candidate,
+    runs: Sequence[Run],
+    truth: Scored,
+    int8: Int8,
+    card: Scorecard,
+    evidence: Evidence,
+) -> list[Candidate]:
+    """Gives every one of ``candidates`` its verdict, and returns those that ship, the first of them judged on all windows.
+
+    ``truth`` is what ``eager`` said about ``runs``; the candidate that ``int8`` was made with has been scored on them already.
+    """
+    everything, some = tuple(range(len(runs))), sample(runs)
+    first = _first_in_float32(candidates)
+    assert eager.engine is not None
+    evidence.begin(runs, truth, eager.engine, card.components)
+    plan = [
+        (c, everything if c is first or c.precision != "fp32" else some)
+        for c in candidates
+        if c is not eager
+    ]
+    n_windows = sum(len(runs[i]) for c, which in plan if not _is(c, int8) for i in which)
+    with steps("gate", n_windows) as bar:
+        _conclude(eager, everything, truth, runs, truth, card, evidence)
+        for candidate, which in plan:
+            known = int8.scored if _is(candidate, int8) else None
+            _judge(candidate, which, known, runs, truth, card, evidence, bar)
+        # What ships first calibrates and is drawn.
+        while (shipped := choose(candidates)) and shipped[0].judged != everything:
+            _judge(shipped[0], everything, None, runs, truth, card, evidence, bar)
+    return shipped
+
+
+def sample(runs: Sequence[Run]) -> tuple[int, ...]:
+    """Returns which of ``runs`` stand for all: every third of the labelled ones, and of the others."""
+    labelled = [i for i, run in enumerate(runs) if run.labels is not None]
+    others = [i for i, run in enumerate(runs) if run.labels is None]
+    return tuple(sorted(labelled[::_EVERY] + others[::_EVERY]))
+
+
+def _first_in_float32(candidates: Sequence[Candidate]) -> Candidate | None:
+    able = [c for c in candidates if c.may_ship and c.precision == "fp32"]
+    return min(able, key=lambda c: (c.batch, c.median_ms), default=None)
+
+
+def _is(candidate: Candidate, int8: Int8) -> bool:
+    return int8.scored is not None and int8.judged_by == (
+        candidate.backend.name,
+        candidate.precision,
+        candidate.batch,
+    )
+
+
+def _judge(
+    candidate: Candidate,
+    which: tuple[int, ...],
+    known: Scored | None,
+    runs: Sequence[Run],
+    truth: Scored,
+    card: Scorecard,
+    evidence: Evidence,
+    bar: Steps,
+) -> None:
+    assert candidate.engine is not None
+    scored = known or score_runs(candidate.engine, [runs[i] for i in which], bar)
+    _conclude(candidate, which, scored, runs, truth, card, evidence)
+
+
+def _conclude(
+    candidate: Candidate,
+    which: tuple[int, ...],
+    scored: Scored,
+    runs: Sequence[Run],
+    truth: Scored,
+    card: Scorecard,
+    evidence: Evidence,
+) -> None:
+    wanted = Scored([truth.components[i] for i in which], [truth.heatmaps[i] for i in which])
+    candidate.verdict = judge(scored, wanted, [runs[i] for i in which], card, candidate.precision)
+    candidate.judged = which
+    assert candidate.engine is not None
+    assert candidate.timing is not None  # it has raced
+    evidence.add(candidate.engine, candidate.timing, scored, which)
