@@ -28,7 +28,7 @@ _N_RESAMPLES = 2000
 # After so many rounds, whoever is so many times slower than the fastest is not raced further: it cannot win, and slow ones are most
 # of a race's time.
 RETIRING = 5
-_FAR = 1.5
+FAR = 1.5
 
 Call = Callable[[int], object]
 Clock = Callable[[Call, int, int], float]
@@ -115,9 +115,9 @@ def alternate(
 
 
 def _contenders(times: Sequence[Sequence[float]], reference: int) -> list[int]:
-    """Those that may be the fastest yet: whose interval does not lie above ``_FAR`` times that of the fastest; and the reference."""
+    """Those that may be the fastest yet: whose interval does not lie above ``FAR`` times that of the fastest; and the reference."""
     timings = [summarise(t) for t in times]
-    bound = _FAR * min(timings, key=lambda t: t.median_ms).hi_ms
+    bound = FAR * min(timings, key=lambda t: t.median_ms).hi_ms
     return [i for i, t in enumerate(timings) if t.lo_ms <= bound or i == reference]
 
 

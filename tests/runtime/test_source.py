@@ -1,5 +1,6 @@
 """Films are read frame by frame, and every fault comes as one sentence after the good frames."""
 
+import sys
 from pathlib import Path
 
 import cv2
@@ -124,3 +125,9 @@ def test_preprocess_is_cv2_resize_to_the_bit(size: tuple[int, int]) -> None:
     wanted = cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
     np.testing.assert_array_equal(out, wanted)
     np.testing.assert_array_equal(Preprocess(spec)(image), wanted)
+
+
+def test_without_pyav_the_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(SourceError, match=r"decoding needs PyAV, .*; pip install av"):
+        list(VideoSource(tmp_path / "a.mp4"))

@@ -9,9 +9,10 @@ from statistics import median
 import numpy as np
 
 from vadfast.compile.backends import Backend, Precision, asked_for, backends_of, refusal
+from vadfast.compile.judging import EVERY
 from vadfast.compile.plan import Plan
 from vadfast.models.eager import EagerEngine
-from vadfast.race import N_WARM_UP
+from vadfast.race import FAR, N_WARM_UP, RETIRING
 
 # Of eager's time on a window, as measured for ADL of 256 px on an EPYC with AVX-512, VNNI and bf16, 2026-11-22 (docs/bundles.md). What
 # was not measured is taken to be as slow as eager.
@@ -63,20 +64,22 @@ def words(plan: Plan) -> Iterator[str]:
 def estimate_s(plan: Plan, eager_s: float) -> float:
     """Returns about how many seconds the run takes, if eager float32 takes ``eager_s`` seconds a window.
 
-    Counted are export and builds, every window of the gate with every engine, the race, and calibration by the fastest that may ship.
+    Counted are export and builds, the gate's windows with every engine, the race, and calibration by the fastest that may ship.
     """
     engines = [pair for pair in _asked(plan) if refusal(*pair) is None]
     n_windows = sum(run.n for run in plan.runs)
-    n_turns = plan.options.rounds + N_WARM_UP + 1
+    able = [_ratio(*pair) for pair in engines if pair[0].name in plan.options.ship]
+    fastest = min(able, default=1.0)
     total = _EXPORT_S + n_windows * eager_s  # the truth of the gate
     for backend, precision in engines:
-        call_s = eager_s * _ratio(backend, precision)
+        ratio = _ratio(backend, precision)
+        retires = backend.name != "eager" and ratio > FAR * fastest
+        rounds = min(plan.options.rounds, RETIRING) if retires else plan.options.rounds
+        judged_on = n_windows / EVERY if precision == "fp32" else n_windows
         for batch in plan.options.batches:
             total += _BUILD_S.get(backend.name, _OTHER_BUILD_S)
-            total += n_turns * (call_s * batch + _TURN_S)
-            total += 0 if backend.name == "eager" else n_windows * call_s
-    able = [pair for pair in engines if pair[0].name in plan.options.ship]
-    fastest = min((_ratio(*pair) for pair in able), default=1.0)
+            total += (rounds + N_WARM_UP + 1) * (eager_s * ratio * batch + _TURN_S)
+            total += 0 if backend.name == "eager" else judged_on * eager_s * ratio
     return total + plan.n_normal_frames * eager_s * fastest
 
 

@@ -7,7 +7,6 @@ escaped by the template; the page's own policy forbids scripts and every request
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from matplotlib.figure import Figure
 
 from vadfast.atomic import write_text
 from vadfast.compile.backends import all_backends
+from vadfast.compile.distributions import version_of
 from vadfast.compile.evidence import Evidence, Name
 from vadfast.compile.plots import (
     draw_agreement,
@@ -258,8 +258,8 @@ def _facts(document: dict[str, Any], load: tuple[float, float]) -> Iterator[tupl
 def _versions(packages: Sequence[str]) -> Iterator[str]:
     for package in packages:
         try:
-            yield f"{package} {version(package)}"
-        except PackageNotFoundError:  # its candidate says so in the table
+            yield f"{package} {version_of(package)}"
+        except ModuleNotFoundError:  # its candidate says so in the table
             continue
 
 

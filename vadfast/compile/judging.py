@@ -13,7 +13,7 @@ from vadfast.compile.int8 import Int8
 from vadfast.compile.windows import Run
 from vadfast.progress import Steps, steps
 
-_EVERY = 3  # of the runs: one of so many is judged on
+EVERY = 3  # of the runs: one of so many is judged on
 
 
 def judge_all(
@@ -54,7 +54,7 @@ def sample(runs: Sequence[Run]) -> tuple[int, ...]:
     """Returns which of ``runs`` stand for all: every third of the labelled ones, and of the others."""
     labelled = [i for i, run in enumerate(runs) if run.labels is not None]
     others = [i for i, run in enumerate(runs) if run.labels is None]
-    return tuple(sorted(labelled[::_EVERY] + others[::_EVERY]))
+    return tuple(sorted(labelled[::EVERY] + others[::EVERY]))
 
 
 def _first_in_float32(candidates: Sequence[Candidate]) -> Candidate | None:

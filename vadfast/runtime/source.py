@@ -68,8 +68,6 @@ class VideoSource:
         return self._read_header()[1]
 
     def __iter__(self) -> Iterator[Frame]:
-        import av
-
         size: tuple[int, ...] | None = None
         n_read = 0
         with self._open() as container:
@@ -89,7 +87,7 @@ class VideoSource:
                     )
                     yield Frame(image, n_read, time_s)
                     n_read += 1
-            except av.FFmpegError as error:
+            except _pyav(self.path).FFmpegError as error:
                 raise SourceError(
                     f"{self.path}: decoding stopped after {n_read} frames ({error.strerror}); "
                     "the file is damaged: copy it again or cut it there"
@@ -117,8 +115,7 @@ class VideoSource:
         return self._header
 
     def _open(self) -> Any:
-        import av
-
+        av = _pyav(self.path)
         try:
             container = av.open(str(self.path))
         except (av.FFmpegError, OSError) as error:
@@ -132,6 +129,17 @@ class VideoSource:
                 f"{self.path}: must hold a video stream, it has none; name another file"
             )
         return container
+
+
+def _pyav(film: Path) -> Any:
+    """The module; some boxes go without it, because its wheel holds GPL code, and take frames from their own decoder."""
+    try:
+        import av
+    except ImportError as error:
+        raise SourceError(
+            f"{film}: decoding needs PyAV, which cannot be imported ({error}); pip install av, or give a folder of pictures"
+        ) from error
+    return av
 
 
 def _may_lack(declared: int) -> int:
