@@ -30,11 +30,10 @@ def judge_all(
     ``truth`` is what ``eager`` said about ``runs``; the candidate that ``int8`` was made with has been scored on them already.
     """
     everything, some = tuple(range(len(runs))), sample(runs)
-    first = _first_in_float32(candidates)
     assert eager.engine is not None
     evidence.begin(runs, truth, eager.engine, card.components)
     plan = [
-        (c, everything if c is first or c.precision != "fp32" else some)
+        (c, everything if c.precision != "fp32" else some)
         for c in candidates
         if c is not eager
     ]
@@ -44,9 +43,12 @@ def judge_all(
         for candidate, which in plan:
             known = int8.scored if _is(candidate, int8) else None
             _judge(candidate, which, known, runs, truth, card, evidence, bar)
-        # What ships first calibrates and is drawn.
+        # What ships first calibrates and is drawn; where nothing ships, the fastest that might have.
         while (shipped := choose(candidates)) and shipped[0].judged != everything:
             _judge(shipped[0], everything, None, runs, truth, card, evidence, bar)
+        failed = sorted((c for c in candidates if c.may_ship), key=lambda c: (c.batch, c.median_ms))
+        if not shipped and failed and failed[0].judged != everything:
+            _judge(failed[0], everything, None, runs, truth, card, evidence, bar)
     return shipped
 
 
@@ -55,11 +57,6 @@ def sample(runs: Sequence[Run]) -> tuple[int, ...]:
     labelled = [i for i, run in enumerate(runs) if run.labels is not None]
     others = [i for i, run in enumerate(runs) if run.labels is None]
     return tuple(sorted(labelled[::EVERY] + others[::EVERY]))
-
-
-def _first_in_float32(candidates: Sequence[Candidate]) -> Candidate | None:
-    able = [c for c in candidates if c.may_ship and c.precision == "fp32"]
-    return min(able, key=lambda c: (c.batch, c.median_ms), default=None)
 
 
 def _is(candidate: Candidate, int8: Int8) -> bool:
