@@ -80,14 +80,16 @@ def _prototype_unit(layer: PrototypeUnit, z: Tensor) -> Prototypes:
     zs = z.permute(0, 2, 3, 1).flatten(1, 2)  # [B, N, C]
     u = (zs @ layer.score.weight.T).mT.softmax(dim=-1) @ zs  # [B, M, C]
     p = u / torch.linalg.vector_norm(u, dim=-1, keepdim=True).clamp_min(EPS)
-    scores = zs @ p.mT  # [B, N, M]
+    # Scores against the mean prototype: neither softmax nor argmax changes, and 8 bits of mantissa then tell apart prototypes that are
+    # much alike (APN, 64 px, in OpenVINO's bf16: feature_psnr correlates with eager's by 0.984 without, 0.999 with).
+    scores = zs @ (p - p.mean(dim=1, keepdim=True)).mT  # [B, N, M]
     beta = scores.softmax(dim=-1)
     # |r| of r = beta p by the products of prototypes.
     length = ((beta @ (p @ p.mT)) * beta).sum(dim=-1, keepdim=True).clamp_min(0).sqrt()
     y = (beta / length.clamp_min(EPS)) @ p + zs
-    # The nearest prototype by a product with one 1 in each row. Differences are squared, not scores subtracted: near a prototype
-    # those cancel.
-    order = torch.arange(p.shape[1], device=z.device)
-    nearest = (scores.argmax(dim=-1, keepdim=True) == order).to(z.dtype)
-    compactness = (zs - nearest @ p).square().sum(dim=-1)
+    # Differences are squared, not scores subtracted: near a prototype those cancel. The nearest is looked up and not multiplied by a 1,
+    # because engines round what goes into a product.
+    first = p.shape[1] * torch.arange(p.shape[0], device=z.device)[:, None]  # row of an image's prototype 0
+    nearest = F.embedding(scores.argmax(dim=-1) + first, p.flatten(0, 1))  # [B, N, C]
+    compactness = (zs - nearest).square().sum(dim=-1)
     return as_image(z, y, p, compactness, diversity(p))
