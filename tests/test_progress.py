@@ -55,6 +55,17 @@ def test_a_resumed_task_counts_only_its_own_steps_for_the_rate(
     ]
 
 
+def test_steps_that_come_up_later_are_counted(
+    clock: _Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with progress.steps("gate", 10) as bar:
+        bar.update(10)
+        bar.expect(10)
+        clock.now += 10
+        bar.advance(5)
+    assert _said(capsys) == ["gate: 15 of 20 steps, about 3 s left, 1.5 steps/s"]
+
+
 def test_without_a_total_there_is_no_time_left(
     clock: _Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:

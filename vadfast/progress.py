@@ -29,6 +29,10 @@ class Steps:
         """Says that ``n`` more steps are done."""
         self.update(self._done + n)
 
+    def expect(self, n: int) -> None:
+        """Says that ``n`` steps more than thought are to be done."""
+        self.update(self._done, total=None if self._total is None else self._total + n)
+
     def rename(self, name: str) -> None:
         """Says what the steps are from now on part of: the film at hand."""
         self._name = name

@@ -44,12 +44,16 @@ def judge_all(
             known = int8.scored if _is(candidate, int8) else None
             _judge(candidate, which, known, runs, truth, card, evidence, bar)
         # What ships first calibrates and is drawn; where nothing ships, the fastest that might have.
-        while (shipped := choose(candidates)) and shipped[0].judged != everything:
-            _judge(shipped[0], everything, None, runs, truth, card, evidence, bar)
-        failed = sorted((c for c in candidates if c.may_ship), key=lambda c: (c.batch, c.median_ms))
-        if not shipped and failed and failed[0].judged != everything:
-            _judge(failed[0], everything, None, runs, truth, card, evidence, bar)
-    return shipped
+        while (first := _first(candidates)) is not None and first.judged != everything:
+            bar.expect(sum(map(len, runs)))
+            _judge(first, everything, None, runs, truth, card, evidence, bar)
+    return choose(candidates)
+
+
+def _first(candidates: Sequence[Candidate]) -> Candidate | None:
+    able = [c for c in candidates if c.may_ship]
+    fastest = sorted(able, key=lambda c: (c.batch, c.median_ms))
+    return next(iter(choose(candidates) or fastest), None)
 
 
 def sample(runs: Sequence[Run]) -> tuple[int, ...]:
