@@ -60,6 +60,7 @@ def _imports(file: Path) -> set[str]:
             "score",
             ("torch", "vadfast.models", "vadfast.train", "vadfast.compile", "vadfast.evaluate"),
         ),
+        ("doctor", ("vadfast.models", "vadfast.train", "vadfast.compile", "vadfast.evaluate")),
         ("models", ("vadfast.compile", "vadfast.evaluate", "vadfast.score")),
     ],
 )

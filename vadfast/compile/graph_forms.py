@@ -89,7 +89,9 @@ def _prototype_unit(layer: PrototypeUnit, z: Tensor) -> Prototypes:
     y = (beta / length.clamp_min(EPS)) @ p + zs
     # Differences are squared, not scores subtracted: near a prototype those cancel. The nearest is looked up and not multiplied by a 1,
     # because engines round what goes into a product.
-    first = p.shape[1] * torch.arange(p.shape[0], device=z.device)[:, None]  # row of an image's prototype 0
+    first = (
+        p.shape[1] * torch.arange(p.shape[0], device=z.device)[:, None]
+    )  # row of an image's prototype 0
     nearest = F.embedding(scores.argmax(dim=-1) + first, p.flatten(0, 1))  # [B, N, C]
     compactness = (zs - nearest).square().sum(dim=-1)
     return as_image(z, y, p, compactness, diversity(p))

@@ -33,9 +33,7 @@ def judge_all(
     assert eager.engine is not None
     evidence.begin(runs, truth, eager.engine, card.components)
     plan = [
-        (c, everything if c.precision != "fp32" else some)
-        for c in candidates
-        if c is not eager
+        (c, everything if c.precision != "fp32" else some) for c in candidates if c is not eager
     ]
     n_windows = sum(len(runs[i]) for c, which in plan if not _is(c, int8) for i in which)
     with steps("gate", n_windows) as bar:
