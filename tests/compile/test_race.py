@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vadfast.progress import steps
-from vadfast.race import N_WARM_UP, RETIRING, race, ratio, summarise
+from vadfast.race import N_WARM_UP, RETIRING, Timing, alternate, race, ratio, summarise
 from vadfast.runtime.engine import Outputs
 
 WINDOWS = [np.zeros((1, 3, 8, 8, 3), np.uint8)]
@@ -41,26 +41,31 @@ def test_engines_take_turns_and_the_order_rotates() -> None:
     assert a.lo_ms <= a.median_ms <= a.hi_ms
 
 
+def _clocked(ms: list[float], rounds: int, reference: int | None) -> list[Timing]:
+    """A race of calls that take what they are said to, by a clock that says so."""
+    calls = [lambda _, t=t: t for t in ms]
+    with steps("race", len(ms) * (rounds + 1)) as bar:
+        timings = alternate(
+            calls,
+            rounds=rounds,
+            steps=bar,
+            clock=lambda call, first, _: float(call(0)) + 0.1 * (first % 3),  # type: ignore[arg-type]
+            reference=reference,
+        )
+        assert bar._done == len(ms) * (rounds + 1)
+    return timings
+
+
 def test_who_is_far_behind_retires_and_the_reference_does_not() -> None:
-    log: list[str] = []
-    takes = {"eager": 0.09, "slow": 0.08, "near": 0.025, "fast": 0.02}
-    engines = [_Sleeper(name, seconds, log) for name, seconds in takes.items()]
-    with steps("race", 4 * 9) as bar:
-        timings = race(engines, WINDOWS, rounds=8, steps=bar, reference=0)
-        assert bar._done == 4 * 9
-    n_rounds = dict(zip(takes, (len(t.round_ms) for t in timings), strict=True))
-    assert n_rounds == {"eager": 8, "slow": RETIRING, "near": 8, "fast": 8}
-    times, lo, hi = ratio(timings[0], timings[1])
+    eager, slow, near, fast = _clocked([90.0, 80.0, 25.0, 20.0], 8, reference=0)
+    assert [len(t.round_ms) for t in (eager, slow, near, fast)] == [8, RETIRING, 8, 8]
+    times, lo, hi = ratio(eager, slow)
     assert lo <= times <= hi
-    assert 1 < times < 1.3
+    assert times == pytest.approx(90 / 80, rel=0.01)
 
 
 def test_without_a_reference_nobody_retires() -> None:
-    log: list[str] = []
-    engines = [_Sleeper("a", 0.08, log), _Sleeper("b", 0.02, log)]
-    with steps("race", 14) as bar:
-        timings = race(engines, WINDOWS, rounds=6, steps=bar)
-    assert [len(t.round_ms) for t in timings] == [6, 6]
+    assert [len(t.round_ms) for t in _clocked([80.0, 20.0], 6, reference=None)] == [6, 6]
 
 
 def test_a_tiny_model_is_called_many_times_a_turn() -> None:
