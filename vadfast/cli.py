@@ -64,8 +64,10 @@ AllowUnsigned = Annotated[
 ]
 
 
-def check_writable(option: str, file: Path) -> None:
-    """Raises UsageError where ``file`` of ``option`` could not be written; before the minutes of work."""
+def check_writable(option: str, file: Path | None) -> None:
+    """Raises UsageError where ``file`` of ``option`` could not be written, before the minutes of work; None and stdout (-) always can."""
+    if file is None or file == Path("-"):
+        return
     if not takes_files(file.absolute().parent) or file.is_dir():
         raise UsageError(
             f"{option}: must be a file that can be written, got {file}; name another, such as report{file.suffix or '.html'}"
@@ -83,12 +85,16 @@ def check_writable_folder(option: str, folder: Path) -> None:
 def takes_files(folder: Path) -> bool:
     """Whether files can be written into ``folder``, or into what it would be made in; leaves nothing there."""
     try:
-        there = next(place for place in (folder, *folder.parents) if place.exists())
         # A file without a name: what os.access says of root is no proof.
-        with tempfile.TemporaryFile(dir=there):
+        with tempfile.TemporaryFile(dir=nearest_folder(folder)):
             return True
     except OSError:
         return False
+
+
+def nearest_folder(folder: Path) -> Path:
+    """Returns ``folder``, which is absolute, or the nearest above it that there is: where it would be made."""
+    return next(place for place in (folder, *folder.parents) if place.exists())
 
 
 def check_bundle(bundle: Path) -> None:

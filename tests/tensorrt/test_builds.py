@@ -11,11 +11,11 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 
+from tests.tensorrt.within import assert_within
 from vadfast.compile.backends import Precision
 from vadfast.compile.backends.tensorrt import TensorRTBackend
 from vadfast.compile.bag_scorer import BagScorer
 from vadfast.compile.export import export_onnx, write_onnx
-from vadfast.compile.gate import BOUNDS
 from vadfast.compile.half import write_half
 from vadfast.compile.quantise import Quantiser
 from vadfast.errors import BackendError
@@ -216,9 +216,6 @@ def test_on_a_gpu_the_scores_are_those_of_eager(
     for _ in range(2):  # built, then from the cache
         engine = TensorRTEngine.load(model, precision=precision, batch=2)
         found = engine(frames)
-        bounds = BOUNDS[precision]
-        off = bounds.score_error["sd" if exported.stem == "mtl" else "dB"]
-        np.testing.assert_allclose(found.components, components, atol=off, rtol=0)
-        off = bounds.heatmap * heatmap.max()
-        np.testing.assert_allclose(found.heatmap, heatmap, atol=off, rtol=0)
+        unit = "sd" if exported.stem == "mtl" else "dB"
+        assert_within(found, components, heatmap, precision, unit=unit)
         engine.close()

@@ -21,10 +21,10 @@ from tests.compile.tiny import SPEC, film
 from tests.tensorrt.conftest import HERE, Bindings, Machine
 from tests.tensorrt.crossing import Crossing
 from tests.tensorrt.scores import assert_scores
+from tests.tensorrt.within import assert_within
 from vadfast.compile.backends import Precision, Workshop
 from vadfast.compile.backends.tensorrt_plugin import TensorRTPluginBackend
 from vadfast.compile.export import export_onnx
-from vadfast.compile.gate import BOUNDS
 from vadfast.compile.half import write_half
 from vadfast.errors import BackendError
 from vadfast.runtime.engines.tensorrt import TensorRTPluginEngine, plugin_missing
@@ -213,7 +213,6 @@ def test_on_a_gpu_the_scores_are_those_of_eager(
         tmp_path / "model.onnx", providers=["CPUExecutionProvider"]
     )
     workshop = Workshop(torch.nn.Identity(), SPEC, None, tmp_path)
-    bounds = BOUNDS[precision]
     for batch in (1, BATCH):
         images = film(SPEC.n_frames + batch, seed=batch)
         frames = np.stack([images[i : i + SPEC.n_frames] for i in range(batch)])
@@ -221,8 +220,4 @@ def test_on_a_gpu_the_scores_are_those_of_eager(
         engine = TensorRTPluginBackend().build(workshop, precision, batch)
         found = engine(frames)
         engine.close()
-        off = bounds.score_error["dB"]
-        np.testing.assert_allclose(found.components, components, atol=off, rtol=0)
-        np.testing.assert_allclose(
-            found.heatmap, heatmap, atol=bounds.heatmap * heatmap.max(), rtol=0
-        )
+        assert_within(found, components, heatmap, precision)

@@ -158,9 +158,8 @@ def command(
             )
         _compile_bags(run, out, options, json_file)
         return
-    for option, file in (("--report", report_file), ("--json", json_file)):
-        if file is not None and file != Path("-"):
-            check_writable(option, file)
+    check_writable("--report", report_file)
+    check_writable("--json", json_file)
     source = _source(run, module)
     if dry_run:
         from vadfast.compile.dry_run import words

@@ -23,9 +23,8 @@ Scores = npt.NDArray[np.float64]
 
 def starts(scores: Scores, rule: AlertRule) -> list[int]:
     """Returns the frames at which ``rule`` raises an alert on the causal scores [n] of one video."""
-    alert = Alert(rule)
-    events = [alert.push(float(score), frame, float(frame)) for frame, score in enumerate(scores)]
-    return [event.frame for event in events if event is not None and event.kind == "start"]
+    begins = np.diff(_active(scores, rule).astype(np.int8), prepend=0) == 1
+    return [int(frame) for frame in np.flatnonzero(begins)]
 
 
 def statistic(scores: Scores, rule: AlertRule) -> Scores:
@@ -99,11 +98,12 @@ def judge_labelled(
 
 
 def _active(scores: Scores, rule: AlertRule) -> npt.NDArray[np.bool_]:
+    """At which frames [n] an alert is on."""
     alert, active = Alert(rule), []
     for frame, score in enumerate(scores):
         alert.push(float(score), frame, float(frame))
         active.append(alert.active)
-    return np.array(active)
+    return np.array(active, bool)
 
 
 def compare(a: Sequence[Scores], b: Sequence[Scores], rule: AlertRule) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from vadfast.compile.backends import (
     Precision,
     Workshop,
     asked_for,
-    backends_of,
+    pairs_of,
     refusal,
 )
 from vadfast.compile.gate import Verdict, bounds_of
@@ -56,20 +56,16 @@ def make_candidates(plan: Plan, workshop: Workshop, int8: Int8) -> list[Candidat
     """Builds every engine that can run here, of each batch of the ladder; the others keep the reason why not."""
     wanted = asked_for(plan.options.precision)
     candidates = []
-    for backend in backends_of(plan.options.target):
-        for precision in backend.precisions:
-            # Eager runs always: it is what all others are compared with.
-            if precision not in wanted and backend.name != "eager":
-                continue
-            may_ship = backend.name in plan.options.ship and precision in wanted
-            for batch in plan.options.batches:
-                candidate = Candidate(backend, precision, batch, may_ship)
-                candidate.threads = workshop.tuned.get(backend.name)
-                candidate.shippable = plan.run is not None or backend.name not in ("eager", "cuda")
-                candidate.reason = _refusal(candidate, plan, int8)
-                if not candidate.reason:
-                    _build(candidate, workshop)
-                candidates.append(candidate)
+    for backend, precision in pairs_of(plan.options.target, plan.options.precision):
+        may_ship = backend.name in plan.options.ship and precision in wanted
+        for batch in plan.options.batches:
+            candidate = Candidate(backend, precision, batch, may_ship)
+            candidate.threads = workshop.tuned.get(backend.name)
+            candidate.shippable = plan.run is not None or backend.name not in ("eager", "cuda")
+            candidate.reason = _refusal(candidate, plan, int8)
+            if not candidate.reason:
+                _build(candidate, workshop)
+            candidates.append(candidate)
     return candidates
 
 

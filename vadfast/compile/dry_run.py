@@ -3,12 +3,12 @@
 import shutil
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from statistics import median
 
 import numpy as np
 
-from vadfast.compile.backends import Backend, Precision, asked_for, backends_of, refusal
+from vadfast.cli import nearest_folder
+from vadfast.compile.backends import Backend, Precision, pairs_of, refusal
 from vadfast.compile.judging import EVERY
 from vadfast.compile.plan import Plan
 from vadfast.models.eager import EagerEngine
@@ -41,7 +41,7 @@ def words(plan: Plan) -> Iterator[str]:
     origin = plan.run or "the module of --module"
     yield f"would {exists} {plan.out} from {origin} (method {plan.model.method})"
     yield f"input: {spec.n_frames} frames of {spec.width}x{spec.height}"
-    for backend, precision in _asked(plan):
+    for backend, precision in pairs_of(options.target, options.precision):
         reason = refusal(backend, precision)
         role = "may ship" if backend.name in options.ship else "peer only"
         yield f"candidate {backend.name} {precision}: {reason or role}"
@@ -57,7 +57,7 @@ def words(plan: Plan) -> Iterator[str]:
     )
     weights = sum(4 * p.numel() for p in plan.model.scorer.parameters())
     golden = 8 * spec.n_pictures * spec.height * spec.width * 3
-    free = shutil.disk_usage(_existing_parent(plan.out)).free
+    free = shutil.disk_usage(nearest_folder(plan.out.absolute().parent)).free
     yield f"disk: about {(weights + golden) / 1e6:.0f} MB, {free / 1e6:.0f} MB free"
 
 
@@ -66,7 +66,8 @@ def estimate_s(plan: Plan, eager_s: float) -> float:
 
     Counted are export and builds, the gate's windows with every engine, the race, and calibration by the fastest that may ship.
     """
-    engines = [pair for pair in _asked(plan) if refusal(*pair) is None]
+    pairs = pairs_of(plan.options.target, plan.options.precision)
+    engines = [pair for pair in pairs if refusal(*pair) is None]
     n_windows = sum(run.n for run in plan.runs)
     able = [_ratio(*pair) for pair in engines if pair[0].name in plan.options.ship]
     fastest = min(able, default=1.0)
@@ -81,14 +82,6 @@ def estimate_s(plan: Plan, eager_s: float) -> float:
             total += (rounds + N_WARM_UP + 1) * (eager_s * ratio * batch + _TURN_S)
             total += 0 if backend.name == "eager" else judged_on * eager_s * ratio
     return total + plan.n_normal_frames * eager_s * fastest
-
-
-def _asked(plan: Plan) -> Iterator[tuple[Backend, Precision]]:
-    """Every candidate of the race, whether it can run or not; eager is what all others are compared with."""
-    for backend in backends_of(plan.options.target):
-        for precision in backend.precisions:
-            if precision in asked_for(plan.options.precision) or backend.name == "eager":
-                yield backend, precision
 
 
 def _ratio(backend: Backend, precision: Precision) -> float:
@@ -111,7 +104,3 @@ def _eager_s(plan: Plan) -> float:
 
 def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
-
-
-def _existing_parent(path: Path) -> Path:
-    return next(parent for parent in path.absolute().parents if parent.exists())

@@ -5,6 +5,7 @@ all do, in a third of the time. What is lossy is off by more in some windows tha
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from vadfast.compile.candidates import Candidate, choose
 from vadfast.compile.evidence import Evidence
@@ -14,6 +15,31 @@ from vadfast.compile.windows import Run
 from vadfast.progress import Steps, steps
 
 EVERY = 3  # of the runs: one of so many is judged on
+
+
+@dataclass(frozen=True, slots=True)
+class _Gate:
+    """What all candidates are judged on; ``which`` names runs by their places."""
+
+    runs: Sequence[Run]
+    truth: Scored
+    card: Scorecard
+    evidence: Evidence
+
+    def score(self, candidate: Candidate, which: tuple[int, ...], bar: Steps) -> Scored:
+        assert candidate.engine is not None
+        return score_runs(candidate.engine, [self.runs[i] for i in which], bar)
+
+    def judge(self, candidate: Candidate, which: tuple[int, ...], scored: Scored) -> None:
+        """Gives ``candidate`` its verdict by what it said about the runs ``which``."""
+        truth = self.truth
+        wanted = Scored([truth.components[i] for i in which], [truth.heatmaps[i] for i in which])
+        runs = [self.runs[i] for i in which]
+        candidate.verdict = judge(scored, wanted, runs, self.card, candidate.precision)
+        candidate.judged = which
+        assert candidate.engine is not None
+        assert candidate.timing is not None  # it has raced
+        self.evidence.add(candidate.engine, candidate.timing, scored, which)
 
 
 def judge_all(
@@ -30,6 +56,7 @@ def judge_all(
     ``truth`` is what ``eager`` said about ``runs``; the candidate that ``int8`` was made with has been scored on them already.
     """
     everything, some = tuple(range(len(runs))), sample(runs)
+    gate = _Gate(runs, truth, card, evidence)
     assert eager.engine is not None
     evidence.begin(runs, truth, eager.engine, card.components)
     plan = [
@@ -37,14 +64,14 @@ def judge_all(
     ]
     n_windows = sum(len(runs[i]) for c, which in plan if not _is(c, int8) for i in which)
     with steps("gate", n_windows) as bar:
-        _conclude(eager, everything, truth, runs, truth, card, evidence)
+        gate.judge(eager, everything, truth)
         for candidate, which in plan:
             known = int8.scored if _is(candidate, int8) else None
-            _judge(candidate, which, known, runs, truth, card, evidence, bar)
+            gate.judge(candidate, which, known or gate.score(candidate, which, bar))
         # What ships first calibrates and is drawn; where nothing ships, the fastest that might have.
         while (first := _first(candidates)) is not None and first.judged != everything:
             bar.expect(sum(map(len, runs)))
-            _judge(first, everything, None, runs, truth, card, evidence, bar)
+            gate.judge(first, everything, gate.score(first, everything, bar))
     return choose(candidates)
 
 
@@ -67,35 +94,3 @@ def _is(candidate: Candidate, int8: Int8) -> bool:
         candidate.precision,
         candidate.batch,
     )
-
-
-def _judge(
-    candidate: Candidate,
-    which: tuple[int, ...],
-    known: Scored | None,
-    runs: Sequence[Run],
-    truth: Scored,
-    card: Scorecard,
-    evidence: Evidence,
-    bar: Steps,
-) -> None:
-    assert candidate.engine is not None
-    scored = known or score_runs(candidate.engine, [runs[i] for i in which], bar)
-    _conclude(candidate, which, scored, runs, truth, card, evidence)
-
-
-def _conclude(
-    candidate: Candidate,
-    which: tuple[int, ...],
-    scored: Scored,
-    runs: Sequence[Run],
-    truth: Scored,
-    card: Scorecard,
-    evidence: Evidence,
-) -> None:
-    wanted = Scored([truth.components[i] for i in which], [truth.heatmaps[i] for i in which])
-    candidate.verdict = judge(scored, wanted, [runs[i] for i in which], card, candidate.precision)
-    candidate.judged = which
-    assert candidate.engine is not None
-    assert candidate.timing is not None  # it has raced
-    evidence.add(candidate.engine, candidate.timing, scored, which)

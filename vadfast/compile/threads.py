@@ -40,15 +40,11 @@ def counts() -> tuple[int, ...]:
 
 def settings(backend: Backend) -> tuple[Threads, ...]:
     """Returns what ``backend`` can be told here; the first is its own default."""
-    cpus = n_cpus()
+    cpus, tried = n_cpus(), counts()
     # With one count that is all CPUs there is nothing to tell: every engine takes those by itself.
-    numbers = [n for n in counts() if counts() != (cpus,)]
-    told = [Threads(n=n, cpus=cpus) for n in numbers]
-    if _TIES[backend.name]:
-        told += [
-            Threads(n=t.n, pinned=False, cpus=cpus) for t in (*told, Threads(n=None, cpus=cpus))
-        ]
-    return Threads(n=None, cpus=cpus), *told
+    numbers = (None, *(() if tried == (cpus,) else tried))
+    ties = (None, False) if _TIES[backend.name] else (None,)
+    return tuple(Threads(n=n, pinned=pinned, cpus=cpus) for pinned in ties for n in numbers)
 
 
 def tune(

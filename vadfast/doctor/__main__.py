@@ -85,8 +85,7 @@ def command(
 ) -> None:
     """Says which operators run here and why not faster ones; of a BUNDLE, whether it runs and scores right here, and for how many cameras."""
     _refuse_the_others(context, bundle)
-    if json_file is not None and json_file != Path("-"):
-        check_writable("--json", json_file)
+    check_writable("--json", json_file)
     if bundle is None:
         _judge_operators(device, dtype, operator, shape or [], json_file)
         return

@@ -59,12 +59,11 @@ class CrissCrossRecipe:
         """[B, C, H, W] -> [B, C, H, W], channels last in memory."""
         parts = self.parts(layer)
         w = kept(layer, parts, x) if mode == "infer" else fold(parts)
+        affinity = self.affinity_of(layer)
         for _ in range(self.passes(layer)):
             q, k = F.conv2d(x, w.qk_weight, w.qk_bias).chunk(2, dim=1)
             v = x.to(q.dtype)
-            mean = ops.criss_cross_attention(
-                q, k, v, affinity=self.affinity_of(layer), backend=backend
-            )
+            mean = ops.criss_cross_attention(q, k, v, affinity=affinity, backend=backend)
             x = F.conv2d(mean, w.value_weight, w.value_bias) + x
         return x
 

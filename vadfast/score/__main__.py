@@ -63,8 +63,7 @@ def command(
     check_bundle(bundle)
     if out is not None:
         check_writable_folder("--out", out)
-    if jsonl is not None and jsonl != Path("-"):
-        check_writable("--jsonl", jsonl)
+    check_writable("--jsonl", jsonl)
     import_meanwhile("av", "cv2")
     with without_converter():
         n_failed = score_films(

@@ -5,7 +5,7 @@ that could not be shipped.
 """
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, get_args
@@ -144,6 +144,15 @@ def asked_for(word: str) -> tuple[Precision, ...]:
     if word == "auto":
         return PRECISIONS
     return tuple(p for p in PRECISIONS if p == word or p == f"{word}-bf16")
+
+
+def pairs_of(target: str, word: str) -> Iterator[tuple[Backend, Precision]]:
+    """Yields every candidate of ``--target`` and ``--precision``, able to run or not; eager is one of all, which are compared with it."""
+    wanted = asked_for(word)
+    for backend in backends_of(target):
+        for precision in backend.precisions:
+            if precision in wanted or backend.name == "eager":
+                yield backend, precision
 
 
 def versions(backend: Backend) -> dict[str, str]:

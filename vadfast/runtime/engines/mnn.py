@@ -1,6 +1,5 @@
 """MNN on the CPU, float32: its 3x3 convolutions are Winograd's, which need a fraction of the multiplications of the others."""
 
-import os
 from pathlib import Path
 from typing import Any, Self
 
@@ -8,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vadfast.errors import BackendError
-from vadfast.runtime.engine import Outputs, shape_of_call
+from vadfast.runtime.engine import Outputs, n_cpus, shape_of_call
 from vadfast.runtime.engines.quiet_stdout import quiet_stdout
 
 _OUTPUTS = ("components", "heatmap")
@@ -49,7 +48,7 @@ class MNNEngine:
         options = {
             "backend": "CPU",
             "precision": "normal",  # float32 on x86; "low" would be half precision where there is any
-            "numThread": threads or len(os.sched_getaffinity(0)),
+            "numThread": threads or n_cpus(),
             "saveTensors": _OUTPUTS,
         }
         # Its errors share no base but Exception, and come from a compiled module.
