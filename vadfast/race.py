@@ -16,17 +16,17 @@ import numpy.typing as npt
 from vadfast.progress import Steps
 from vadfast.runtime.engine import Engine
 
-N_WARM_UP = 2
+N_WARM_UP = 2  # calls; the last is timed, for how many make a turn
 # A turn lasts at least this long: a tiny model is called several times in it, because one call of
 # 100 us is mostly the clock, cold caches and the threads of the candidate before.
 _TURN_MS = 20.0
 # ONNX Runtime's idle threads spin for up to 50 ms in the hope of more work. Without this pause they
 # take a core from the next candidate: on 2 cores OpenVINO measured 15.6 ms instead of 8.8 after ONNX
-# Runtime, and eager 38 instead of 18.
-_SETTLE_S = 0.1
+# Runtime, and eager 38 instead of 18. Longer pauses change nothing: 192 ms after 60 ms of it, 189 after 100, 190 after 150.
+_SETTLE_S = 0.06
 _N_RESAMPLES = 2000
 # After so many rounds, whoever is so many times slower than the fastest is not raced further: it cannot win, and slow ones are most
-# of a race's time.
+# of a race's time. What all are compared with may be slower still, and is raced twice as long.
 RETIRING = 5
 FAR = 1.5
 
@@ -59,8 +59,8 @@ def race(
         windows: uint8 [batch, T, H, W, 3] each, contiguous; call i of every engine gets window i (cyclically).
         rounds: how often each engine has its turn.
         steps: where progress is shown.
-        reference: which engine all are compared with. Named, it runs every round, and so does whoever may still be the fastest;
-            the others retire after ``RETIRING`` rounds.
+        reference: which engine all are compared with. Named, it runs ``2 * RETIRING`` rounds, and whoever may still be the fastest
+            all; the others retire after ``RETIRING``.
     """
 
     def caller(engine: Engine) -> Callable[[int], object]:
@@ -86,36 +86,38 @@ def alternate(
     clock: Clock = wall_clock,
     reference: int | None = None,
 ) -> list[Timing]:
-    """Returns the timing of each of ``calls``, in order; each is given the number of its call, to rotate its input by.
+    """Returns the timing of each of ``calls``, in order; each is given the number of its turn, warm-up included, to rotate its input by.
 
     ``reference`` as of ``race``.
     """
     turns = []
     for call in calls:
-        for i in range(N_WARM_UP):
+        for i in range(N_WARM_UP - 1):
             call(i)
         time.sleep(_SETTLE_S)
-        turns.append(max(1, math.ceil(_TURN_MS / clock(call, 0, 1))))
+        turns.append(max(1, math.ceil(_TURN_MS / clock(call, N_WARM_UP - 1, 1))))
         steps.advance()
     times: list[list[float]] = [[] for _ in calls]
     still = list(range(len(calls)))
     for r in range(rounds):
-        if r == RETIRING and reference is not None:
-            kept = _contenders(times, reference)
+        if reference is not None and r in (RETIRING, 2 * RETIRING):
+            able = _contenders(times, reference if r == RETIRING else None)
+            kept = [i for i in still if i in able]
             steps.advance((len(still) - len(kept)) * (rounds - r))
             still = kept
         for i in range(len(still)):
             k = still[(i + r) % len(still)]
             time.sleep(_SETTLE_S)
+            first = N_WARM_UP + r
             if turns[k] > 1:  # a short call feels what the candidate before left in the cache
-                calls[k](r)
-            times[k].append(clock(calls[k], r, turns[k]))
+                calls[k](first)
+            times[k].append(clock(calls[k], first, turns[k]))
             steps.advance()
     return [summarise(t) for t in times]
 
 
-def _contenders(times: Sequence[Sequence[float]], reference: int) -> list[int]:
-    """Those that may be the fastest yet: whose interval does not lie above ``FAR`` times that of the fastest; and the reference."""
+def _contenders(times: Sequence[Sequence[float]], reference: int | None) -> list[int]:
+    """Those that may be the fastest yet: whose interval does not lie above ``FAR`` times that of the fastest; and ``reference``."""
     timings = [summarise(t) for t in times]
     bound = FAR * min(timings, key=lambda t: t.median_ms).hi_ms
     return [i for i, t in enumerate(timings) if t.lo_ms <= bound or i == reference]

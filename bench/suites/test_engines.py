@@ -27,9 +27,10 @@ from bench.networks import (
     truth_of,
     windows_of,
 )
+from vadfast.compile.answers import Scored
 from vadfast.compile.backends import Precision, Workshop, backends_of, refusal
 from vadfast.compile.export import export_onnx
-from vadfast.compile.gate import BOUNDS, Scored
+from vadfast.compile.gate import BOUNDS
 from vadfast.compile.int8 import make_int8
 from vadfast.compile.windows import Run
 from vadfast.errors import BackendError

@@ -3,7 +3,7 @@
 import errno
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,7 +18,9 @@ from vadfast.compile import build_bundle, int8, judging
 from vadfast.compile.__main__ import command
 from vadfast.compile.backends import refusal
 from vadfast.compile.backends.onnxruntime import ONNXRuntimeBackend
+from vadfast.compile.candidates import Candidate
 from vadfast.compile.plan import Options
+from vadfast.compile.report import Row
 from vadfast.errors import GateError, UsageError
 from vadfast.race import Timing
 from vadfast.runtime.bundle import open_bundle
@@ -100,10 +102,12 @@ def test_the_fastest_is_first_whichever_it_is(
 ) -> None:
     ms = {"eager": 0.1} | {backend: 1.0 + i for i, backend in enumerate(order)}
 
-    def race(engines: list[SimpleNamespace], *_: object, **__: object) -> list[Timing]:
-        return [Timing(ms[e.backend], ms[e.backend], ms[e.backend], ()) for e in engines]
+    def race(running: Sequence[Candidate], *_: object) -> None:
+        for candidate in running:
+            median = ms[candidate.backend.name]
+            candidate.timing = Timing(median, median, median, ())
 
-    monkeypatch.setattr(build_module, "race", race)
+    monkeypatch.setattr(build_module, "race_candidates", race)
     report = build_bundle(run, tmp_path / "a.vad", replace(QUICK, precision="fp32"))
     # Eager is faster still, but was not asked for and needs torch.
     shipped = open_bundle(tmp_path / "a.vad").manifest.artefacts
@@ -116,10 +120,11 @@ def test_the_fastest_is_first_whichever_it_is(
 def test_a_race_that_says_little_says_so(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def race(engines: list[SimpleNamespace], *_: object, **__: object) -> list[Timing]:
-        return [Timing(1.0 + i, 0.5, 10.0, ()) for i in range(len(engines))]
+    def race(running: Sequence[Candidate], *_: object) -> None:
+        for i, candidate in enumerate(running):
+            candidate.timing = Timing(1.0 + i, 0.5, 10.0, ())
 
-    monkeypatch.setattr(build_module, "race", race)
+    monkeypatch.setattr(build_module, "race_candidates", race)
     monkeypatch.setattr(build_module, "load_average", lambda: 1e3)
     report = build_bundle(run, tmp_path / "a.vad", replace(QUICK, precision="fp32"))
     (first,) = [row for row in report.race if "ships first" in row.reason]
@@ -346,22 +351,35 @@ def test_a_missing_package_is_a_reason_not_a_crash(monkeypatch: pytest.MonkeyPat
     assert refusal(ONNXRuntimeBackend(), "fp32") == "onnxruntime is not installed"
 
 
+def _inductor_row(run: Path, out: Path) -> Row:
+    report = build_bundle(run, out, Options(rounds=3, gate_windows=24))
+    assert {r.backend for r in report.race if r.shipped} == set(SHIP)
+    return next(row for row in report.race if row.backend == "inductor")
+
+
 @pytest.mark.parametrize("error", [RuntimeError("ninja: no such file\nmore"), AssertionError()])
-def test_a_peer_that_cannot_be_built_is_a_row_with_its_reason(
+def test_a_peer_that_cannot_be_begun_is_a_row_with_its_reason(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("torch._inductor.aoti_compile_and_package", fail)
-    report = build_bundle(run, tmp_path / "a.vad", Options(rounds=3, gate_windows=24))
-    row = next(row for row in report.race if row.backend == "inductor")
+    monkeypatch.setattr("vadfast.compile.backends.inductor.Packaging", fail)
+    row = _inductor_row(run, tmp_path / "a.vad")
     assert row.reason in (
         "cannot be built here: ninja: no such file",
         "cannot be built here: AssertionError",
     )
     assert row.median_ms is None
-    assert {r.backend for r in report.race if r.shipped} == set(SHIP)
+
+
+def test_a_peer_whose_compiler_fails_is_a_row_with_its_reason(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", "false")  # which does nothing, without success
+    row = _inductor_row(run, tmp_path / "a.vad")
+    assert row.reason.startswith("cannot be built here: ")
+    assert row.median_ms is None
 
 
 @pytest.mark.usefixtures("no_inductor")

@@ -7,7 +7,8 @@ import numpy.typing as npt
 import pytest
 
 from tests.compile.tiny import CARD, SPEC, TinyScorer
-from vadfast.compile.gate import BOUNDS, Scored, bounds_of, judge, parse_bounds, score_runs
+from vadfast.compile.answers import Scored, score_runs
+from vadfast.compile.gate import BOUNDS, bounds_of, judge, parse_bounds
 from vadfast.compile.windows import Run
 from vadfast.errors import BuildError, UsageError
 from vadfast.models.eager import EagerEngine

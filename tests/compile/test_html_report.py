@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
@@ -17,12 +18,13 @@ from vadfast.cli import exit_code_of
 from vadfast.compile import build as build_module
 from vadfast.compile import int8, judging
 from vadfast.compile.__main__ import command
+from vadfast.compile.answers import Scored
+from vadfast.compile.candidates import Candidate
 from vadfast.compile.evidence import N_PICTURES, Answer, Evidence
-from vadfast.compile.gate import Scored
 from vadfast.compile.plots import draw_agreement, draw_calibration, draw_race
 from vadfast.compile.svg import inline_svg
 from vadfast.compile.windows import Run
-from vadfast.race import Timing, summarise
+from vadfast.race import summarise
 from vadfast.runtime.bundle import open_bundle
 from vadfast.runtime.engine import Engine
 
@@ -161,11 +163,12 @@ def test_a_run_whose_gate_let_nothing_through_has_its_page_too(
 def test_a_ladder_is_shown_by_the_window_each_batch_against_eagers_own(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def race(engines: list[Engine], *_: object, **__: object) -> list[Timing]:
-        each = [(10.0 if e.backend == "eager" else 5.0) * e.batch**0.5 for e in engines]
-        return [summarise([ms, ms, ms]) for ms in each]
+    def race(running: Sequence[Candidate], *_: object) -> None:
+        for candidate in running:
+            ms = (10.0 if candidate.backend.name == "eager" else 5.0) * candidate.batch**0.5
+            candidate.timing = summarise([ms, ms, ms])
 
-    monkeypatch.setattr(build_module, "race", race)
+    monkeypatch.setattr(build_module, "race_candidates", race)
     file = tmp_path / "report.html"
     given = ("--batch", "1,4", "--ship", "onnxruntime", "--precision", "fp32")
     assert _compile(run, tmp_path / "a.vad", "--report", file, *given) == 0

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from tests.compile.tiny import CARD, SPEC, TinyScorer
+from vadfast.compile.answers import Scored, score_runs
 from vadfast.compile.backends import INT8_MODEL, Precision, Workshop
 from vadfast.compile.export import export_onnx
-from vadfast.compile.gate import Scored, judge, score_runs
+from vadfast.compile.gate import judge
 from vadfast.compile.int8 import Int8, make_int8
 from vadfast.compile.quantise import Quantiser
 from vadfast.compile.report import int8_words

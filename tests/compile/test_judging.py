@@ -1,4 +1,4 @@
-"""Who is judged on which windows, who is judged again, and what is not scored twice."""
+"""Who is judged on which windows, who is judged again, and what is not asked twice."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,16 +9,13 @@ import numpy.typing as npt
 import pytest
 
 from tests.compile.tiny import CARD, SPEC
+from vadfast.compile.answers import Scored
 from vadfast.compile.candidates import Candidate
 from vadfast.compile.evidence import Evidence
-from vadfast.compile.gate import Scored
-from vadfast.compile.int8 import Int8
 from vadfast.compile.judging import judge_all, sample
 from vadfast.compile.windows import Run
 from vadfast.race import summarise
 from vadfast.runtime.engine import Outputs
-
-NONE = Int8(0, (), "not asked for")
 
 
 def _runs(labels: str) -> list[Run]:
@@ -61,7 +58,6 @@ class _Field:
     """Candidates beside eager, and the gate's answer."""
 
     runs: list[Run]
-    int8: Int8 = NONE
     candidates: list[Candidate] = field(default_factory=list)
     evidence: Evidence = field(default_factory=Evidence)
 
@@ -79,7 +75,7 @@ class _Field:
         )
         self.add(_Engine("eager", "fp32"), 100, may_ship=False)
         shipped = judge_all(
-            self.candidates, self.candidates[-1], self.runs, truth, self.int8, CARD, self.evidence
+            self.candidates, self.candidates[-1], self.runs, truth, CARD, self.evidence
         )
         return [f"{c.backend.name} {c.precision}" for c in shipped]
 
@@ -116,7 +112,7 @@ def test_what_ships_first_is_judged_on_all_before_it_does() -> None:
     second = of.add(_Engine("openvino", "fp32", off=1.0, spoils=is_hidden), 7)
     third = of.add(_Engine("onnxruntime", "fp32"), 9)
     assert of.judged() == ["onnxruntime fp32"]
-    assert [e.n_calls for e in (first, second, third)] == [8, 8 + 24, 8 + 24]
+    assert [e.n_calls for e in (first, second, third)] == [8, 24, 24]
 
 
 def test_where_nobody_passes_the_fastest_is_there_to_be_drawn() -> None:
@@ -124,20 +120,25 @@ def test_where_nobody_passes_the_fastest_is_there_to_be_drawn() -> None:
     slow = of.add(_Engine("openvino", "fp32", off=np.nan), 7)
     fast = of.add(_Engine("mnn", "fp32", off=1.0), 5)
     assert of.judged() == []
-    assert (slow.n_calls, fast.n_calls) == (8, 8 + 24)
+    assert (slow.n_calls, fast.n_calls) == (8, 24)
     assert of.evidence.answers["mnn", "fp32", 1].whole
 
 
-def test_what_int8_has_scored_is_not_scored_again() -> None:
+def test_what_was_said_before_is_not_asked_again() -> None:
     runs = _runs("ln")
-    scored = Scored(
-        [np.array([[_score(w) + 0.1] for w in r.windows()], np.float32) for r in runs],
-        [np.ones((len(r), 2, 2), np.float32) for r in runs],
-    )
-    of = _Field(runs, Int8(3, (), "", ("openvino", "int8", 1), scored))
-    known, other = of.add(_Engine("openvino", "int8"), 2), of.add(_Engine("onnxruntime", "int8"), 3)
+    of = _Field(runs)
+    known, half = of.add(_Engine("openvino", "int8"), 2), of.add(_Engine("onnxruntime", "int8"), 3)
+    for r, run in enumerate(runs):
+        for i in range(len(run)):
+            said = Outputs(
+                np.array([[_score(run.window(i)) + 0.1]], np.float32),
+                np.ones((1, 2, 2), np.float32),
+            )
+            of.candidates[0].said.take([(r, i)], said)
+            if i % 2:
+                of.candidates[1].said.take([(r, i)], said)
     assert of.judged() == ["openvino int8", "onnxruntime int8"]
-    assert (known.n_calls, other.n_calls) == (0, 8)
-    verdict = of.candidates[0].verdict
-    assert verdict is not None
-    assert verdict.score_error["psnr"] == pytest.approx(0.1, rel=1e-3)
+    assert (known.n_calls, half.n_calls) == (0, 4)
+    for candidate in of.candidates[:2]:
+        assert candidate.verdict is not None
+        assert candidate.verdict.score_error["psnr"] == pytest.approx(0.1, rel=1e-3)

@@ -7,7 +7,8 @@ import pytest
 
 from tests.compile.tiny import CARD, SPEC, TinyScorer
 from vadfast.compile import build_bundle
-from vadfast.compile.gate import judge, score_runs
+from vadfast.compile.answers import score_runs
+from vadfast.compile.gate import judge
 from vadfast.compile.plan import Options, parse_ladder
 from vadfast.compile.report import race_table
 from vadfast.compile.windows import Run

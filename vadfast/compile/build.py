@@ -4,16 +4,17 @@ Everything is decided on this machine's own numbers: what ships is what passed t
 first. Nothing appears under ``--out`` before all of it is done.
 """
 
+import contextlib
 import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from vadfast.cli import talk
 from vadfast.compile.alerts import judge_labelled
+from vadfast.compile.answers import Scored, score_runs
 from vadfast.compile.backends import (
     Workshop,
     asked_for,
@@ -24,6 +25,7 @@ from vadfast.compile.bundle import choose_golden
 from vadfast.compile.calibrate import FEW_FRAMES, calibrate, score_normal
 from vadfast.compile.candidates import (
     Candidate,
+    begin_ahead,
     gate_record,
     make_candidates,
     row_of,
@@ -31,20 +33,21 @@ from vadfast.compile.candidates import (
 from vadfast.compile.evidence import Evidence
 from vadfast.compile.export import export_onnx
 from vadfast.compile.false_alarms import parse_rate
-from vadfast.compile.gate import Scored, bounds_of, score_runs
+from vadfast.compile.gate import bounds_of
 from vadfast.compile.int8 import Int8, make_int8
 from vadfast.compile.judging import judge_all
 from vadfast.compile.plan import Options, Plan, plan_build
+from vadfast.compile.racing import race_candidates
 from vadfast.compile.report import Report, named_ties, note_load, race_table
 from vadfast.compile.sealing import make_manifest, write_sealed
 from vadfast.compile.signing import open_key
 from vadfast.compile.teachers import carry
 from vadfast.compile.threads import tune
 from vadfast.compile.windows import Run, read_run
-from vadfast.errors import GateError, SourceError
+from vadfast.errors import BackendError, GateError, SourceError
 from vadfast.models.eager import EagerEngine
 from vadfast.progress import steps
-from vadfast.race import load_average, race
+from vadfast.race import load_average
 from vadfast.runtime.manifest import (
     AlertRule,
     Calibration,
@@ -87,13 +90,16 @@ def build_bundle(
 def _build(plan: Plan, folder: Path, evidence: Evidence) -> Report:
     model = plan.model
     runs = _read_runs(plan)
-    talk.print(f"exporting {model.method} ({_size_words(plan)}) to ONNX")
-    heatmap = export_onnx(model.scorer, model.input, folder / "model.onnx")
-    workshop = Workshop(model.scorer, model.input, plan.run, folder, plan.options.threads)
-    workshop = replace(workshop, tuned=_tuned(plan, workshop, runs))
-    truth = _score_eager(model, runs)
-    int8 = _in_8_bits(plan, workshop, runs, truth)
-    candidates = make_candidates(plan, workshop, int8)
+    with ExitStack() as stack:
+        talk.print(f"exporting {model.method} ({_size_words(plan)}) to ONNX")
+        workshop = Workshop(model.scorer, model.input, plan.run, folder, plan.options.threads)
+        workshop = begin_ahead(plan, workshop, stack)
+        heatmap = export_onnx(model.scorer, model.input, folder / "model.onnx")
+        truth = _score_eager(model, runs)
+        _wait(workshop)
+        workshop = replace(workshop, tuned=_tuned(plan, workshop, runs))
+        int8 = _in_8_bits(plan, workshop, runs, truth)
+        candidates = make_candidates(plan, workshop, int8)
     try:
         return _decide(plan, folder, runs, truth, heatmap, candidates, int8, evidence)
     finally:
@@ -119,9 +125,9 @@ def _decide(
 
     load = load_average()
     note_load(options.rounds, load)
-    _race(running, runs, options.rounds)
+    race_candidates(running, runs, options.rounds)
     load_after = load_average()
-    shipped = judge_all(running, eager, runs, truth, int8, plan.card, evidence)
+    shipped = judge_all(running, eager, runs, truth, plan.card, evidence)
     rows = named_ties([row_of(c, shipped) for c in candidates])
     gate = gate_record(plan, runs, candidates, int8)
     report = Report(
@@ -196,6 +202,15 @@ def _score_eager(model: "TrainedModel", runs: Sequence[Run]) -> Scored:
         return score_runs(engine, runs, bar)
 
 
+def _wait(workshop: Workshop) -> None:
+    """What is timed next wants the machine to itself."""
+    for path, packaging in workshop.begun.items():
+        if packaging.running:
+            talk.print(f"waiting for {path}")
+            with contextlib.suppress(BackendError):  # its build will say so
+                packaging.finish()
+
+
 def _in_8_bits(plan: Plan, workshop: Workshop, runs: Sequence[Run], truth: Scored) -> Int8:
     """Makes the model in 8 bits for the best engine that may ship it and can run it here, in the fastest form that it has."""
     if not any(p.startswith("int8") for p in asked_for(plan.options.precision)):
@@ -211,23 +226,6 @@ def _in_8_bits(plan: Plan, workshop: Workshop, runs: Sequence[Run], truth: Score
             ):
                 return make_int8(workshop, backend, precision, runs, truth, plan.card)
     return Int8(0, (), "no engine that may ship runs it here")
-
-
-def _race(running: Sequence[Candidate], runs: Sequence[Run], rounds: int) -> None:
-    windows = [run.window(len(run) // 2) for run in runs]
-    with steps("race", len(running) * (rounds + 1)) as bar:
-        # A batch is raced among its own: what takes turns does the same work.
-        for batch in sorted({c.batch for c in running}):
-            group = [c for c in running if c.batch == batch]
-            calls = [
-                np.concatenate([windows[(i + k) % len(windows)] for k in range(batch)])
-                for i in range(len(windows))
-            ]
-            engines = [c.engine for c in group if c.engine is not None]
-            eager = next(i for i, c in enumerate(group) if c.backend.name == "eager")
-            timings = race(engines, calls, rounds=rounds, steps=bar, reference=eager)
-            for candidate, timing in zip(group, timings, strict=True):
-                candidate.timing = timing
 
 
 def _calibrate(plan: Plan, winner: Candidate, evidence: Evidence) -> tuple[Calibration, AlertRule]:

@@ -1,10 +1,13 @@
 """The candidates of one compile run: what they are, which of them ship, and how each is reported."""
 
+import contextlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from vadfast.cli import talk
+from vadfast.compile.answers import Answers
 from vadfast.compile.backends import (
     Backend,
     Precision,
@@ -13,6 +16,7 @@ from vadfast.compile.backends import (
     pairs_of,
     refusal,
 )
+from vadfast.compile.backends.inductor import InductorBackend
 from vadfast.compile.gate import Verdict, bounds_of
 from vadfast.compile.int8 import Int8
 from vadfast.compile.plan import Plan
@@ -39,6 +43,7 @@ class Candidate:
     verdict: Verdict | None = None
     judged: tuple[int, ...] = ()  # which runs of the gate
     threads: Threads | None = None  # as measured before the race
+    said: Answers = field(default_factory=Answers)  # about the gate's windows
 
     @property
     def median_ms(self) -> float:
@@ -50,6 +55,21 @@ class Candidate:
     def passed(self) -> bool:
         """Whether the gate let it through."""
         return self.verdict is not None and not self.verdict.faults
+
+
+def begin_ahead(plan: Plan, workshop: Workshop, stack: ExitStack) -> Workshop:
+    """Returns ``workshop`` with what may be compiled beside other work begun: the C++ of Inductor; ``stack`` ends it."""
+    begun = {}
+    for backend, precision in pairs_of(plan.options.target, plan.options.precision):
+        if not isinstance(backend, InductorBackend) or not backend.ahead:
+            continue
+        if refusal(backend, precision) is None:
+            talk.print(f"compiling {backend.name} {precision} beside it, half a minute of one core")
+            # What cannot be begun cannot be built, which says why.
+            with contextlib.suppress(BackendError):
+                packaging = backend.begin(workshop, precision, min(plan.options.batches))
+                begun[backend.path(precision)] = stack.enter_context(packaging)
+    return replace(workshop, begun=begun)
 
 
 def make_candidates(plan: Plan, workshop: Workshop, int8: Int8) -> list[Candidate]:
@@ -65,6 +85,8 @@ def make_candidates(plan: Plan, workshop: Workshop, int8: Int8) -> list[Candidat
             candidate.reason = _refusal(candidate, plan, int8)
             if not candidate.reason:
                 _build(candidate, workshop)
+            if int8.judged_by == (backend.name, precision, batch):
+                candidate.said = int8.said
             candidates.append(candidate)
     return candidates
 
@@ -83,7 +105,8 @@ def _refusal(candidate: Candidate, plan: Plan, int8: Int8) -> str:
 def _build(candidate: Candidate, workshop: Workshop) -> None:
     backend, precision, batch = candidate.backend, candidate.precision, candidate.batch
     many = f", batch {batch}" if batch > 1 else ""
-    slow = ", a minute of C++ compilation" if backend.name.endswith("inductor") else ""
+    alone = isinstance(backend, InductorBackend) and not backend.ahead
+    slow = ", minutes of searching for the fastest kernels" if alone else ""
     talk.print(f"building {backend.name} {precision}{many}{slow}")
     try:
         candidate.engine = backend.build(workshop, precision, batch)

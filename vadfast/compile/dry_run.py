@@ -1,14 +1,16 @@
 """What ``--dry-run`` says: what a compile run would do, from what, for how long; nothing is written."""
 
+import math
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from statistics import median
 
 import numpy as np
 
 from vadfast.cli import nearest_folder
 from vadfast.compile.backends import Backend, Precision, pairs_of, refusal
+from vadfast.compile.int8 import N_RANGES
 from vadfast.compile.judging import EVERY
 from vadfast.compile.plan import Plan
 from vadfast.models.eager import EagerEngine
@@ -26,8 +28,9 @@ _OF_EAGER: dict[tuple[str, Precision], float] = {
     ("mnn", "fp32"): 0.46,
     ("inductor", "fp32"): 0.89,
 }
-_TURN_S = 0.12  # what a turn of the race lasts besides a call: the pause before it, and tiny models are called for 20 ms
-_BUILD_S = {"inductor": 60.0, "cuda-inductor": 60.0}  # compilation
+_TURN_S = 0.08  # what a turn of the race lasts besides a call: the pause before it, and tiny models are called for 20 ms
+# Compilation; Inductor's on the CPU takes 30 s of one core, beside what takes both.
+_BUILD_S = {"inductor": 15.0, "cuda-inductor": 60.0}
 _OTHER_BUILD_S = 1.0
 _EXPORT_S = 8.0
 _MEASURE_S = 1.0
@@ -41,10 +44,13 @@ def words(plan: Plan) -> Iterator[str]:
     origin = plan.run or "the module of --module"
     yield f"would {exists} {plan.out} from {origin} (method {plan.model.method})"
     yield f"input: {spec.n_frames} frames of {spec.width}x{spec.height}"
+    engines = []
     for backend, precision in pairs_of(options.target, options.precision):
         reason = refusal(backend, precision)
         role = "may ship" if backend.name in options.ship else "peer only"
         yield f"candidate {backend.name} {precision}: {reason or role}"
+        if reason is None:
+            engines.append((backend, precision))
     n_windows = sum(run.n for run in plan.runs)
     ladder = ", ".join(map(str, options.batches))
     yield f"race: {options.rounds} alternating rounds at batch {ladder}"
@@ -52,7 +58,7 @@ def words(plan: Plan) -> Iterator[str]:
     yield f"calibration: {plan.n_normal_frames} frames of {plan.normal_words}"
     eager_s = _eager_s(plan)
     yield (
-        f"time: about {_duration(estimate_s(plan, eager_s))}, an estimate: one eager call took {eager_s * 1e3:.3g} ms here, and other engines "
+        f"time: about {_duration(estimate_s(plan, engines, eager_s))}, an estimate: one eager call took {eager_s * 1e3:.3g} ms here, and other engines "
         "are taken to be as much faster as on an EPYC with AVX-512 at 256 px; finding the layers that int8 must leave out is not in it"
     )
     weights = sum(4 * p.numel() for p in plan.model.scorer.parameters())
@@ -61,26 +67,29 @@ def words(plan: Plan) -> Iterator[str]:
     yield f"disk: about {(weights + golden) / 1e6:.0f} MB, {free / 1e6:.0f} MB free"
 
 
-def estimate_s(plan: Plan, eager_s: float) -> float:
-    """Returns about how many seconds the run takes, if eager float32 takes ``eager_s`` seconds a window.
+def estimate_s(plan: Plan, engines: Sequence[tuple[Backend, Precision]], eager_s: float) -> float:
+    """Returns about how many seconds the run takes with those of ``engines`` that run here, if eager float32 takes ``eager_s`` a window.
 
-    Counted are export and builds, the gate's windows with every engine, the race, and calibration by the fastest that may ship.
+    Counted are export and builds, 8 bits without a search for layers, the race, the gate's windows that are not in it, and calibration
+    by the fastest that may ship.
     """
-    pairs = pairs_of(plan.options.target, plan.options.precision)
-    engines = [pair for pair in pairs if refusal(*pair) is None]
     n_windows = sum(run.n for run in plan.runs)
     able = [_ratio(*pair) for pair in engines if pair[0].name in plan.options.ship]
     fastest = min(able, default=1.0)
+    in_8_bits = [_ratio(*pair) for pair in engines if pair[1].startswith("int8")]
     total = _EXPORT_S + n_windows * eager_s  # the truth of the gate
+    if in_8_bits:
+        total += (N_RANGES + n_windows * min(in_8_bits)) * eager_s
     for backend, precision in engines:
         ratio = _ratio(backend, precision)
-        retires = backend.name != "eager" and ratio > FAR * fastest
-        rounds = min(plan.options.rounds, RETIRING) if retires else plan.options.rounds
-        judged_on = n_windows / EVERY if precision == "fp32" else n_windows
+        retires = RETIRING * (1 + (backend.name == "eager")) if ratio > FAR * fastest else math.inf
+        n_raced = N_WARM_UP + min(plan.options.rounds, retires)
+        judged_on = 0 if backend.name == "eager" else n_windows
         for batch in plan.options.batches:
             total += _BUILD_S.get(backend.name, _OTHER_BUILD_S)
-            total += (rounds + N_WARM_UP + 1) * (eager_s * ratio * batch + _TURN_S)
-            total += 0 if backend.name == "eager" else judged_on * eager_s * ratio
+            total += n_raced * (eager_s * ratio * batch + _TURN_S)
+            share = judged_on / EVERY if precision == "fp32" else judged_on
+            total += max(share - n_raced * batch, 0) * eager_s * ratio
     return total + plan.n_normal_frames * eager_s * fastest
 
 

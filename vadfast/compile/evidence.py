@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from vadfast.compile.gate import Scored
+from vadfast.compile.answers import Scored
 from vadfast.compile.windows import Run, spread
 from vadfast.race import Timing
 from vadfast.runtime.engine import Engine

@@ -31,13 +31,12 @@ import numpy as np
 import numpy.typing as npt
 
 from vadfast.compile.alerts import WITHIN_FRAMES, compare
+from vadfast.compile.answers import Scored
 from vadfast.compile.backends import Precision
 from vadfast.compile.calibrate import statistics, usual_rule
 from vadfast.compile.windows import Run
 from vadfast.errors import BuildError, UsageError
 from vadfast.evaluate.protocols import auc
-from vadfast.progress import Steps
-from vadfast.runtime.engine import Engine, run_windows
 from vadfast.runtime.manifest import Calibration, Chain, Component
 from vadfast.runtime.score import run_chain
 
@@ -110,14 +109,6 @@ class Scorecard:
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
-    """An engine's answer to all runs."""
-
-    components: list[npt.NDArray[np.float32]]  # per run [n, K]
-    heatmaps: list[npt.NDArray[np.float32]]  # per run [n, h, w]
-
-
-@dataclass(frozen=True, slots=True)
 class Verdict:
     """How a candidate compares with eager float32; ``faults`` empty = it passed.
 
@@ -143,20 +134,6 @@ class Verdict:
     def worst_delta_auc(self) -> float | None:
         """The signed difference that is largest in size."""
         return max(self.delta_auc.values(), key=abs, default=None)
-
-
-def score_runs(engine: Engine, runs: Sequence[Run], steps: Steps) -> Scored:
-    """Runs ``engine`` on every window; ``steps`` advances once a window."""
-    scored = Scored([], [])
-    for run in runs:
-        components, heatmaps = [], []
-        for outputs in run_windows(engine, [window[0] for window in run.windows()]):
-            components.append(outputs.components)
-            heatmaps.append(outputs.heatmap)
-            steps.advance(len(outputs.components))
-        scored.components.append(np.concatenate(components))
-        scored.heatmaps.append(np.concatenate(heatmaps))
-    return scored
 
 
 def bounds_of(bounds: Bounds, components: Sequence[Component]) -> dict[str, float]:

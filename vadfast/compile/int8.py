@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from vadfast.compile.answers import Answers, Scored, score_runs
 from vadfast.compile.backends import INT8_MODEL, Backend, Precision, Workshop
-from vadfast.compile.gate import Scorecard, Scored, bounds_of, judge, score_runs
+from vadfast.compile.gate import Scorecard, bounds_of, judge
 from vadfast.compile.keep_float import Trial, layers_in_float, usual_attempts
 from vadfast.compile.quantise import Quantiser
 from vadfast.compile.windows import Run, spread
@@ -21,8 +22,8 @@ from vadfast.errors import BackendError
 from vadfast.progress import Steps, steps
 from vadfast.runtime.engine import Engine
 
-# Ranges of 6, 12 and 24 windows gave scores within 0.02 dB of each other (ADL, Ped2, width 8, 128 px).
-_N_CALIBRATION = 12
+# Windows. Ranges of 6, 12 and 24 gave scores within 0.02 dB of each other (ADL, Ped2, width 8, 128 px).
+N_RANGES = 12
 _N_ALONE = 4  # windows: each layer is only to be placed among the others
 
 
@@ -34,7 +35,7 @@ class Int8:
     kept: tuple[str, ...]  # those in float, the worst first
     refused: str = ""  # why there is none; empty: it lies at INT8_MODEL
     judged_by: tuple[str, Precision, int] | None = None  # the backend, precision and batch
-    scored: Scored | None = None  # what it said about the gate's windows
+    said: Answers = field(default_factory=Answers)  # by it about the gate's windows
 
 
 def make_int8(
@@ -51,7 +52,7 @@ def make_int8(
         try:
             quantiser = Quantiser.calibrate(
                 workshop.folder / "model.onnx",
-                _windows(normal, _N_CALIBRATION),
+                _windows(normal, N_RANGES),
                 Path(scratch),
                 symmetric=backend.name == "tensorrt",
             )
@@ -85,7 +86,7 @@ class _Bench:
     runs: Sequence[Run]
     truth: Scored
     card: Scorecard
-    answers: dict[tuple[str, ...], Scored] = field(default_factory=dict)  # by what was kept
+    answers: dict[tuple[str, ...], Answers] = field(default_factory=dict)  # by what was kept
 
     def error_alone(self, layer: str, bar: Steps) -> float:
         """How far the components are off with only ``layer`` in 8 bits, in parts of what the gate allows."""
@@ -107,10 +108,10 @@ class _Bench:
         """How the model with the layers ``kept`` in float does in the gate."""
         engine = self._engine(kept)
         try:
-            scored = score_runs(engine, self.runs, bar)
+            said = self.answers[tuple(kept)] = Answers()
+            scored = score_runs(engine, self.runs, bar, said)
         finally:
             engine.close()
-        self.answers[tuple(kept)] = scored
         verdict = judge(scored, self.truth, self.runs, self.card, self.precision)
         return Trial(near=verdict.near, passes=not verdict.faults)
 

@@ -7,10 +7,10 @@ all do, in a third of the time. What is lossy is off by more in some windows tha
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from vadfast.compile.answers import Answers, Scored, score_runs
 from vadfast.compile.candidates import Candidate, choose
 from vadfast.compile.evidence import Evidence
-from vadfast.compile.gate import Scorecard, Scored, judge, score_runs
-from vadfast.compile.int8 import Int8
+from vadfast.compile.gate import Scorecard, judge
 from vadfast.compile.windows import Run
 from vadfast.progress import Steps, steps
 
@@ -28,7 +28,7 @@ class _Gate:
 
     def score(self, candidate: Candidate, which: tuple[int, ...], bar: Steps) -> Scored:
         assert candidate.engine is not None
-        return score_runs(candidate.engine, [self.runs[i] for i in which], bar)
+        return score_runs(candidate.engine, self.runs, bar, candidate.said, which)
 
     def judge(self, candidate: Candidate, which: tuple[int, ...], scored: Scored) -> None:
         """Gives ``candidate`` its verdict by what it said about the runs ``which``."""
@@ -40,6 +40,8 @@ class _Gate:
         assert candidate.engine is not None
         assert candidate.timing is not None  # it has raced
         self.evidence.add(candidate.engine, candidate.timing, scored, which)
+        if len(which) == len(self.runs):
+            candidate.said = Answers()  # heat maps of all windows are large
 
 
 def judge_all(
@@ -47,13 +49,12 @@ def judge_all(
     eager: Candidate,
     runs: Sequence[Run],
     truth: Scored,
-    int8: Int8,
     card: Scorecard,
     evidence: Evidence,
 ) -> list[Candidate]:
     """Gives every one of ``candidates`` its verdict, and returns those that ship, the first of them judged on all windows.
 
-    ``truth`` is what ``eager`` said about ``runs``; the candidate that ``int8`` was made with has been scored on them already.
+    ``truth`` is what ``eager`` said about ``runs``.
     """
     everything, some = tuple(range(len(runs))), sample(runs)
     gate = _Gate(runs, truth, card, evidence)
@@ -62,15 +63,14 @@ def judge_all(
     plan = [
         (c, everything if c.precision != "fp32" else some) for c in candidates if c is not eager
     ]
-    n_windows = sum(len(runs[i]) for c, which in plan if not _is(c, int8) for i in which)
-    with steps("gate", n_windows) as bar:
+    n_missing = sum(len(c.said.missing(runs, which)) for c, which in plan)
+    with steps("gate", n_missing) as bar:
         gate.judge(eager, everything, truth)
         for candidate, which in plan:
-            known = int8.scored if _is(candidate, int8) else None
-            gate.judge(candidate, which, known or gate.score(candidate, which, bar))
+            gate.judge(candidate, which, gate.score(candidate, which, bar))
         # What ships first calibrates and is drawn; where nothing ships, the fastest that might have.
         while (first := _first(candidates)) is not None and first.judged != everything:
-            bar.expect(sum(map(len, runs)))
+            bar.expect(len(first.said.missing(runs, everything)))
             gate.judge(first, everything, gate.score(first, everything, bar))
     return choose(candidates)
 
@@ -86,11 +86,3 @@ def sample(runs: Sequence[Run]) -> tuple[int, ...]:
     labelled = [i for i, run in enumerate(runs) if run.labels is not None]
     others = [i for i, run in enumerate(runs) if run.labels is None]
     return tuple(sorted(labelled[::EVERY] + others[::EVERY]))
-
-
-def _is(candidate: Candidate, int8: Int8) -> bool:
-    return int8.scored is not None and int8.judged_by == (
-        candidate.backend.name,
-        candidate.precision,
-        candidate.batch,
-    )

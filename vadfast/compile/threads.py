@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vadfast.cli import talk
-from vadfast.compile.backends import Backend, Workshop, refusal
+from vadfast.compile.backends import Backend, Precision, Workshop, refusal
 from vadfast.errors import BackendError
 from vadfast.progress import steps
 from vadfast.race import Timing, race, ratio
@@ -50,7 +50,7 @@ def settings(backend: Backend) -> tuple[Threads, ...]:
 def tune(
     workshop: Workshop, backends: Sequence[Backend], windows: Sequence[npt.NDArray[np.uint8]]
 ) -> dict[str, Threads]:
-    """Returns the fastest setting of those of ``backends`` that have one, by name, on ``windows`` [1, T, H, W, 3] in float32.
+    """Returns the fastest setting of those of ``backends`` that have one, by name, on ``windows`` [1, T, H, W, 3], in bf16 or else float32.
 
     What cannot be built is left out; the race will say why.
     """
@@ -83,11 +83,14 @@ def _fastest(
     windows: Sequence[npt.NDArray[np.uint8]],
 ) -> Threads | None:
     engines: list[Engine] = []
+    # What ships is rather in fewer digits, which also takes half the time.
+    can_bf16 = "bf16" in backend.precisions and refusal(backend, "bf16") is None
+    precision: Precision = "bf16" if can_bf16 else "fp32"
     try:
         with steps(f"threads of {backend.name}", len(known) * (_ROUNDS + 1)) as bar:
             for setting in known:
                 told = replace(workshop, tuned={backend.name: setting})
-                engines.append(backend.build(told, "fp32", 1))
+                engines.append(backend.build(told, precision, 1))
             timings = race(engines, windows, rounds=_ROUNDS, steps=bar)
     except BackendError:
         return None

@@ -16,6 +16,7 @@ from vadfast.runtime.engine import Engine, cpu_features
 if TYPE_CHECKING:
     from torch import nn
 
+    from vadfast.compile.aot_package import Packaging
     from vadfast.runtime.manifest import InputSpec, Threads
 
 # "int8-bf16": the layers that the gate keeps out of 8 bits are in bf16, not in fp32.
@@ -46,6 +47,7 @@ class Workshop:
     folder: Path  # holds model.onnx
     threads: int | None = None  # as asked for
     tuned: Mapping[str, "Threads"] = field(default_factory=dict)  # as measured, by backend
+    begun: Mapping[str, "Packaging"] = field(default_factory=dict)  # by the path of the package
 
     def n_threads(self, backend: str) -> int | None:
         """How many ``backend`` is told to take; None: nothing."""

@@ -27,6 +27,7 @@ class CUDAInductorBackend(InductorBackend):
     packages: tuple[str, ...] = ("torch", "triton")
     # Products are tried as Triton's and as the libraries', each in several sizes of tiles.
     configs: Mapping[str, Any] = MappingProxyType({"max_autotune": True})
+    ahead = False  # which wants the GPU to itself
 
     @property
     def engine(self) -> type[CUDAInductorEngine]:

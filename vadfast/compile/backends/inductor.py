@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 import numpy as np
 import numpy.typing as npt
 
+from vadfast.compile.aot_package import Packaging
 from vadfast.compile.backends import Precision, Workshop
 from vadfast.errors import BackendError, first_line
 from vadfast.runtime.engine import Engine, Outputs
@@ -31,6 +32,7 @@ class InductorBackend:
     precisions: tuple[Precision, ...] = ("fp32",)
     packages: tuple[str, ...] = ("torch",)
     configs: Mapping[str, Any] = MappingProxyType({})  # of Inductor
+    ahead = True  # whether it may be begun before it is built: it takes one core, and times nothing
 
     @property
     def engine(self) -> "type[InductorEngine]":
@@ -49,9 +51,17 @@ class InductorBackend:
         return None
 
     def build(self, workshop: Workshop, precision: Precision, batch: int) -> Engine:
-        """Exports the scorer with a fixed batch, compiles it and loads the package."""
+        """Waits for the package, which may have been begun before, and loads it."""
+        path = self.path(precision)
+        with workshop.begun.get(path) or self.begin(workshop, precision, batch) as packaging:
+            packaging.finish()
+        return self.engine.load(
+            workshop.folder / path, precision=precision, batch=batch, threads=workshop.threads
+        )
+
+    def begin(self, workshop: Workshop, precision: Precision, batch: int) -> Packaging:
+        """Exports the scorer with a fixed batch and starts to compile it. Raises BackendError where it cannot be exported."""
         import torch
-        from torch._inductor import aoti_compile_and_package
 
         spec, target = workshop.spec, workshop.folder / self.path(precision)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -60,18 +70,16 @@ class InductorBackend:
         if device != "cpu":
             scorer = copy.deepcopy(scorer).to(device)
         frames = torch.zeros((batch, *window), dtype=torch.uint8, device=device)
-        # torch's compile errors share no base but Exception, and a peer that cannot be built is a row
+        # torch's export errors share no base but Exception, and a peer that cannot be built is a row
         # of the table with this reason, not the end of the command.
         try:
             with torch.no_grad(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 program = torch.export.export(_in(scorer, precision, device), (frames,))
-                aoti_compile_and_package(
-                    program, package_path=str(target), inductor_configs=dict(self.configs)
-                )
+            modules = sorted({type(module).__module__ for module in scorer.modules()})
+            return Packaging(program, target, configs=self.configs, modules=modules)
         except Exception as error:
             raise BackendError(f"cannot be built here: {first_line(error)}") from error
-        return self.engine.load(target, precision=precision, batch=batch, threads=workshop.threads)
 
 
 def _in(scorer: "nn.Module", precision: Precision, device: str) -> "nn.Module":
