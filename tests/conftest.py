@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tests.tiny_bundle import make_bundle
+from vadfast.runtime.zipped import pack
 
 if not torch.cuda.is_available():
     # Before anything imports triton: afterwards it is ignored.
@@ -54,3 +55,10 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def bundle(pristine: Path, tmp_path: Path) -> Path:
     """A copy of it, to be changed."""
     return Path(shutil.copytree(pristine, tmp_path / "tiny.vad"))
+
+
+@pytest.fixture
+def archive(pristine: Path, tmp_path: Path) -> Path:
+    """It as one file."""
+    pack(pristine, tmp_path / "tiny.vad.zip")
+    return tmp_path / "tiny.vad.zip"

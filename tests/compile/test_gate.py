@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pytest
 
 from tests.compile.tiny import CARD, SPEC, TinyScorer
+from tests.gpu.test_cuda_engine import BOUNDS as stated
 from vadfast.compile.answers import Scored, score_runs
 from vadfast.compile.gate import BOUNDS, bounds_of, judge, parse_bounds
 from vadfast.compile.windows import Run
@@ -158,3 +159,9 @@ def test_the_bounds_of_the_card_are_those_that_count(eager: Scored, runs: list[R
     strict = replace(CARD, bounds=parse_bounds("dB=0.05"))
     (fault,) = judge(off, eager, runs, strict, "bf16").faults
     assert "allowed 0.05" in fault
+
+
+def test_what_a_gpu_may_be_off_by_is_what_the_gate_allows() -> None:
+    """Machines that only check kernels cannot import the gate, so its bounds are stated there again."""
+    of_gate = {p: (BOUNDS[p].score_error["dB"], BOUNDS[p].heatmap) for p in stated}  # type: ignore[index]
+    assert stated == of_gate

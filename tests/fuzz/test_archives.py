@@ -15,20 +15,8 @@ from tests.fuzz.mutations import damaged
 from tests.tiny_bundle import make_bundle
 from vadfast.errors import BundleError
 from vadfast.runtime.bundle import MAX_MANIFEST_BYTES, open_bundle, takes
-from vadfast.runtime.zipped import pack
 
 _LOCAL, _CENTRAL = b"PK\x03\x04", b"PK\x01\x02"
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_bundle(tmp_path_factory.mktemp("bundle") / "tiny.vad")
-
-
-@pytest.fixture
-def archive(folder: Path, tmp_path: Path) -> Path:
-    pack(folder, tmp_path / "tiny.vad.zip")
-    return tmp_path / "tiny.vad.zip"
 
 
 def _refused(path: Path) -> str:
@@ -79,12 +67,12 @@ def test_a_declared_size_is_no_memory(archive: Path, size: int, which: str) -> N
     assert _peak_mb(archive) < 20
 
 
-def test_what_swells_is_refused_unread(folder: Path, archive: Path) -> None:
+def test_what_swells_is_refused_unread(pristine: Path, archive: Path) -> None:
     """64 MB of zeros in 64 kB: as manifest.json, which is read before anybody has signed for it."""
     for name in ("manifest.json", "model.onnx"):
         with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as stored:
-            for file in sorted(p for p in folder.rglob("*") if p.is_file()):
-                place = file.relative_to(folder).as_posix()
+            for file in sorted(p for p in pristine.rglob("*") if p.is_file()):
+                place = file.relative_to(pristine).as_posix()
                 stored.writestr(place, bytes(64 << 20) if place == name else file.read_bytes())
         assert _peak_mb(archive) < 20
 
@@ -123,11 +111,11 @@ def test_an_entry_without_a_name_is_refused(archive: Path) -> None:
     assert "holds the name ''" in _refused(archive)
 
 
-def test_a_link_in_an_archive_is_no_link(folder: Path, archive: Path, tmp_path: Path) -> None:
+def test_a_link_in_an_archive_is_no_link(pristine: Path, archive: Path, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("secret")
     with zipfile.ZipFile(archive, "w") as stored:
-        for file in sorted(p for p in folder.rglob("*") if p.is_file()):
-            name = file.relative_to(folder).as_posix()
+        for file in sorted(p for p in pristine.rglob("*") if p.is_file()):
+            name = file.relative_to(pristine).as_posix()
             record = zipfile.ZipInfo(name)
             if name == "model.onnx":
                 record.external_attr = (stat.S_IFLNK | 0o777) << 16
@@ -184,7 +172,7 @@ def test_a_seal_larger_than_any_is_not_read(tmp_path: Path, name: str) -> None:
     assert _peak_mb(bundle) < 2.2 * MAX_MANIFEST_BYTES / 1e6
 
 
-def test_bags_are_told_from_frames_in_an_archive_too(folder: Path, tmp_path: Path) -> None:
+def test_bags_are_told_from_frames_in_an_archive_too(pristine: Path, tmp_path: Path) -> None:
     path = tmp_path / "bags.vad.zip"
     with zipfile.ZipFile(path, "w") as stored:
         stored.writestr("manifest.json", json.dumps({"takes": "bags"}))

@@ -7,21 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.tiny_bundle import make_bundle
 from vadfast.errors import BundleError
 from vadfast.runtime.bundle import open_bundle
 from vadfast.runtime.zipped import pack, unpack
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_bundle(tmp_path_factory.mktemp("bundle") / "tiny.vad")
-
-
-@pytest.fixture
-def archive(folder: Path, tmp_path: Path) -> Path:
-    pack(folder, tmp_path / "tiny.vad.zip")
-    return tmp_path / "tiny.vad.zip"
 
 
 def _refused(path: Path) -> str:
@@ -33,8 +21,8 @@ def _refused(path: Path) -> str:
     return message
 
 
-def test_it_is_the_same_bundle_and_leaves_nothing_behind(folder: Path, archive: Path) -> None:
-    opened, plain = open_bundle(archive), open_bundle(folder)
+def test_it_is_the_same_bundle_and_leaves_nothing_behind(pristine: Path, archive: Path) -> None:
+    opened, plain = open_bundle(archive), open_bundle(pristine)
     assert opened.manifest == plain.manifest
     for name in plain.manifest.files:
         assert opened.file(name).read_bytes() == plain.file(name).read_bytes()
@@ -43,8 +31,8 @@ def test_it_is_the_same_bundle_and_leaves_nothing_behind(folder: Path, archive: 
     assert not where.exists()
 
 
-def test_equal_bundles_are_equal_files(folder: Path, archive: Path, tmp_path: Path) -> None:
-    pack(folder, tmp_path / "again.vad.zip")
+def test_equal_bundles_are_equal_files(pristine: Path, archive: Path, tmp_path: Path) -> None:
+    pack(pristine, tmp_path / "again.vad.zip")
     assert (tmp_path / "again.vad.zip").read_bytes() == archive.read_bytes()
 
 
@@ -60,13 +48,13 @@ def test_names_that_leave_the_bundle_are_refused(archive: Path, tmp_path: Path, 
     assert {p.name for p in tmp_path.rglob("*")} == {"tiny.vad.zip", "a", "b", "c"}
 
 
-def test_what_zip_itself_makes_opens(folder: Path, tmp_path: Path) -> None:
+def test_what_zip_itself_makes_opens(pristine: Path, tmp_path: Path) -> None:
     """``zip -0 -r`` writes an entry for each folder too."""
     path = tmp_path / "tiny.vad.zip"
     with zipfile.ZipFile(path, "w") as stored:
-        for entry in sorted(folder.rglob("*")):
-            stored.write(entry, entry.relative_to(folder).as_posix())
-    assert open_bundle(path).manifest == open_bundle(folder).manifest
+        for entry in sorted(pristine.rglob("*")):
+            stored.write(entry, entry.relative_to(pristine).as_posix())
+    assert open_bundle(path).manifest == open_bundle(pristine).manifest
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
@@ -84,7 +72,7 @@ def test_names_that_cannot_be_are_refused(archive: Path, name: str, words: str) 
     assert words in _refused(archive)
 
 
-def test_compressed_entries_are_refused(folder: Path, tmp_path: Path) -> None:
+def test_compressed_entries_are_refused(pristine: Path, tmp_path: Path) -> None:
     path = tmp_path / "bomb.vad.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as stored:
         stored.writestr("model.onnx", bytes(1 << 20))
@@ -94,14 +82,14 @@ def test_compressed_entries_are_refused(folder: Path, tmp_path: Path) -> None:
     assert "must be stored" in _refused(path)
 
 
-def test_a_changed_file_is_named(folder: Path, tmp_path: Path) -> None:
+def test_a_changed_file_is_named(pristine: Path, tmp_path: Path) -> None:
     path = tmp_path / "tiny.vad.zip"
     with zipfile.ZipFile(path, "w") as stored:
-        for file in sorted(p for p in folder.rglob("*") if p.is_file()):
+        for file in sorted(p for p in pristine.rglob("*") if p.is_file()):
             content = file.read_bytes()
             if file.name == "model.onnx":
                 content = content[:-1] + bytes([content[-1] ^ 1])
-            stored.writestr(file.relative_to(folder).as_posix(), content)
+            stored.writestr(file.relative_to(pristine).as_posix(), content)
     assert "model.onnx was changed" in _refused(path)
 
 

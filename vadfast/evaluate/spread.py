@@ -59,22 +59,29 @@ def spreads(reports: Sequence[Mapping[str, Any]]) -> dict[str, Spread]:
     return {name: spread([of_one[name] for of_one in of_each]) for name in shared}
 
 
+def of_one_method(reports: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether ``reports`` differ by seeds at most, and not by what was trained: else their mean is a number of nothing."""
+    return len({report["subject"]["method"] for report in reports}) == 1
+
+
 def print_spreads(console: Console, reports: Sequence[Mapping[str, Any]]) -> None:
-    """Prints a column for each run, and mean and deviation."""
+    """Prints a column for each run, and, of one method, mean and deviation."""
     table = Table(title=f"{len(reports)} runs, %", title_justify="left", title_style="bold")
     table.add_column("metric", no_wrap=True)
     for report in reports:
         table.add_column(escape(report["subject"]["path"].rsplit("/", 1)[-1]), justify="right")
-    table.add_column("mean ± deviation", justify="right", no_wrap=True)
+    alike = of_one_method(reports)
+    if alike:
+        table.add_column("mean ± deviation", justify="right", no_wrap=True)
     for name, of_all in spreads(reports).items():
         values = [percent(rates(report)[name]) for report in reports]
-        table.add_row(name, *values, of_all.percent)
+        table.add_row(name, *values, *([of_all.percent] if alike else []))
     console.print(table)
 
 
 def spreads_json(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The reports of all runs, and of each rate its mean and standard deviation."""
-    found = spreads(reports)
+    """The reports of all runs, and, of one method, of each rate its mean and standard deviation."""
+    found = spreads(reports) if of_one_method(reports) else {}
     return {
         "runs": list(reports),
         "mean": {name: value.mean for name, value in found.items()},
