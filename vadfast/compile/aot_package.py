@@ -69,9 +69,9 @@ class Packaging:
 
     def __exit__(self, *_: object) -> None:
         """Ends the process, if it still runs, with its compilers."""
-        with contextlib.suppress(ProcessLookupError):
+        if self.running:  # else its number may be somebody else's by now
             os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+            self._process.wait()
         self._scratch.cleanup()
 
     @property

@@ -3,7 +3,9 @@
 It needs torch and triton wherever it runs, so it ships only for ``--target cuda``; TensorRT needs neither.
 """
 
+import contextlib
 import copy
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -41,6 +43,20 @@ class CUDABackend:
         if workshop.run is not None:
             copy_run(workshop.run, (workshop.folder / self.path(precision)).parent)
         return CUDAEngine(copy.deepcopy(workshop.scorer), workshop.spec, precision, batch)
+
+
+@contextlib.contextmanager
+def exact_float32() -> Iterator[None]:
+    """Within, float32 is float32: cuDNN would take TF32 for convolutions by itself, whose products have 10 bits and not 23."""
+    import torch
+
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 class CUDAEngine:
@@ -138,7 +154,8 @@ class CUDAEngine:
             with torch.autocast("cuda", torch.float16, enabled=half, cache_enabled=False):
                 return tuple(out.float() for out in scorer(self._frames))
 
-        with torch.inference_mode():
+        # The kernels that are chosen now are those of every replay.
+        with torch.inference_mode(), contextlib.nullcontext() if half else exact_float32():
             self._queue.wait_stream(torch.cuda.current_stream())
             with self._stream():
                 for _ in range(_N_WARM_UP):
