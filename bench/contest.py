@@ -70,17 +70,19 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A provider must be ``at_least`` times as fast as the reference, and not slower than any of ``rivals`` beyond the noise.
+    """A provider must be ``at_least`` times as fast as the reference, and ``ahead`` times as fast as any of ``rivals``, within the noise.
 
     ``at_least`` 0: only the rivals count.
     """
 
     at_least: float
     rivals: tuple[str, ...]
+    ahead: float = 1.0
 
     def words(self, reference: str) -> str:
         """How rows say it."""
-        rivals = f"not slower than {' or '.join(self.rivals)}" if self.rivals else ""
+        wanted = f">= {self.ahead:g}x" if self.ahead > 1 else "not slower than"
+        rivals = f"{wanted} {' or '.join(self.rivals)}" if self.rivals else ""
         factor = f">= {self.at_least:g}x {reference}" if self.at_least else ""
         return ", ".join(filter(None, (factor, rivals)))
 
@@ -90,7 +92,9 @@ class Target:
         against = {rival: ratio(timings[rival], timings[name]) for rival in self.rivals}
         return {
             "target": self.words(reference),
-            "met": bool(factor >= self.at_least and all(hi >= 1 for _, _, hi in against.values())),
+            "met": bool(
+                factor >= self.at_least and all(hi >= self.ahead for _, _, hi in against.values())
+            ),
             "note": "; ".join(
                 f"{middle:.2f}x [{lo:.2f}, {hi:.2f}] {rival}"
                 for rival, (middle, lo, hi) in against.items()

@@ -134,7 +134,7 @@ fi
 stage operators 140 "$PYTHON" -m bench run operators "${quick[@]}" "${fp32[@]}" "${rows[@]}"
 if [ -z "$missing" ]; then
     stage training 80 "$PYTHON" -m bench run training training_memory "${quick[@]}" "${rows[@]}"
-    stage engines 60 "$PYTHON" -m bench run gpu_engines --quick "${rows[@]}"
+    stage engines 300 "$PYTHON" -m bench run gpu_engines -k adl "${quick[@]}" "${rows[@]}"
 else
     skip training "$missing is not installed"
     skip engines "$missing is not installed"

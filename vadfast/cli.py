@@ -20,7 +20,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
-from vadfast.errors import UsageError, VadfastError, first_line, plain
+from vadfast.errors import UsageError, VadfastError, first_line, plain, without_logins
 
 COMMANDS = ("train", "evaluate", "compile", "score", "ablate", "features", "doctor", "demo")
 
@@ -177,7 +177,7 @@ def exit_code_of(
 def _say_error(sentence: str) -> None:
     from rich.markup import escape
 
-    talk.print(f"[bold red]error:[/] {escape(sentence)}")
+    talk.print(f"[bold red]error:[/] {escape(without_logins(sentence))}")
 
 
 def _decapitalised(error: Exception) -> str:

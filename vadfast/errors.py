@@ -3,7 +3,12 @@
 The message of each is one sentence a user can act on: what was wanted, what came, and the next step.
 """
 
+import re
 from typing import Any
+
+# User and password of a URL: all that lies before the last @ of its host; without one there, a user and what is no port, up to an @
+# behind a slash that should have been escaped. One slash is what pathlib makes of two, and one letter is a drive.
+_LOGIN = re.compile(r"\b([A-Za-z][A-Za-z0-9+.-]+:/{1,2})(?:[^\s/?#]*@|[^\s/?#:]*:(?!\d*[/?#])\S*@)")
 
 
 def first_line(error: BaseException) -> str:
@@ -22,13 +27,22 @@ def plain(text: str) -> str:
     )
 
 
+def without_logins(text: str) -> str:
+    """Returns ``text`` with the URLs in it, such as a camera's address, without user and password.
+
+    >>> without_logins("rtsp://admin:secret@10.0.0.7/live: no such file")
+    'rtsp://10.0.0.7/live: no such file'
+    """
+    return _LOGIN.sub(r"\1", text)
+
+
 class VadfastError(Exception):
     """The root: catch it to catch everything that vadfast raises on purpose."""
 
     exit_code = 1
 
     def __str__(self) -> str:
-        return plain(super().__str__())
+        return without_logins(plain(super().__str__()))
 
 
 class UsageError(VadfastError):

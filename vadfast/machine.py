@@ -2,13 +2,12 @@
 
 import platform
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from vadfast_kernels import _native
 
-from vadfast.runtime.engine import cpu_features, n_cpus
+from vadfast.runtime.engine import cpu_features, installed_version, n_cpus
 
 # Instruction sets that decide which kernels a library picks.
 _FEATURES = ("avx2", "avx512f", "avx512_vnni", "bf16", "int8", "amx_tile", "asimd")
@@ -28,7 +27,7 @@ def machine(gpu: str | None) -> dict[str, Any]:
         "n_cpus": n_cpus(),
         "features": [f for f in _FEATURES if f in cpu_features()],
         "gpu": gpu,
-        "torch": _installed("torch"),
+        "torch": installed_version("torch"),
         "python": platform.python_version(),
         "native": _native.refusal() or _native.module().build_info(),
     }
@@ -59,13 +58,6 @@ def _cpu() -> str:
         lines = []
     named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(named, "") or platform.processor() or platform.machine()
-
-
-def _installed(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def torch_gpu() -> str | None:

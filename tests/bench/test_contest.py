@@ -127,3 +127,14 @@ def failing() -> Any:
 def test_an_error_in_the_child_is_said_where_the_call_was_made() -> None:
     with child(failing) as call, pytest.raises(RuntimeError, match="ValueError: out of luck"):
         call(0)
+
+
+def test_a_target_may_ask_to_be_ahead_of_its_rivals() -> None:
+    times = {"eager": 40.0, "rival": 12.0, "ours": 10.0}
+    timings = {name: summarise([ms] * 5) for name, ms in times.items()}
+    for ahead, met in ((1.0, True), (1.19, True), (1.25, False)):
+        row = Target(3.0, ("rival",), ahead).judge("ours", "eager", timings)
+        assert row["met"] is met
+        assert row["note"] == "1.20x [1.20, 1.20] rival"
+    assert Target(3.0, ("rival",), 1.25).words("eager") == ">= 3x eager, >= 1.25x rival"
+    assert Target(0, ("rival",)).words("eager") == "not slower than rival"

@@ -24,7 +24,8 @@ from vadfast.compile.report import Row
 from vadfast.errors import GateError, UsageError
 from vadfast.race import Timing
 from vadfast.runtime.bundle import open_bundle
-from vadfast.runtime.engine import cpu_features, open_engine
+from vadfast.runtime.engine import cpu_features, load_artefact, n_cpus, open_engine
+from vadfast.runtime.manifest import RaceLoad, Threads
 from vadfast.runtime.score import run_chain
 from vadfast.runtime.session import raw_scores
 
@@ -346,6 +347,23 @@ def _spoil(monkeypatch: pytest.MonkeyPatch, which: Callable[[str], bool]) -> Non
         monkeypatch.setattr(module, "score_runs", spoilt)
 
 
+@pytest.mark.usefixtures("no_inductor")
+def test_a_candidate_that_fails_when_it_runs_is_a_row_with_its_reason(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError("bad allocation")
+
+    monkeypatch.setattr("vadfast.runtime.engines.onnxruntime.ONNXRuntimeEngine.__call__", fail)
+    report = build_bundle(run, tmp_path / "a.vad", QUICK)
+    rows = {row.precision: row for row in report.race if row.backend == "onnxruntime"}
+    assert rows["fp32"].reason == "failed when it ran: bad allocation"
+    assert rows["fp32"].median_ms is None
+    shipped = open_bundle(tmp_path / "a.vad").manifest.artefacts
+    assert "onnxruntime" not in {a.backend for a in shipped}
+    assert "mnn" in {a.backend for a in shipped}
+
+
 def test_a_missing_package_is_a_reason_not_a_crash(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     assert refusal(ONNXRuntimeBackend(), "fp32") == "onnxruntime is not installed"
@@ -400,6 +418,76 @@ def test_the_same_input_at_a_fixed_time_is_the_same_bundle(
     told = [json.loads((bundle / "manifest.json").read_text(encoding="utf-8")) for bundle in (a, b)]
     for manifest in told:
         for row in (*manifest["race"], *manifest["artefacts"]):
-            for key in ("median_ms", "lo_ms", "hi_ms"):
+            for key in ("median_ms", "lo_ms", "hi_ms", "p90_ms", "max_ms"):
                 row.pop(key, None)
+        assert set(manifest.pop("race_load")) == {"before", "after"}
     assert told[0] == told[1]
+
+
+@pytest.mark.usefixtures("no_inductor")
+def test_the_race_is_kept_with_its_load_and_what_each_was_told(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads = iter((0.5, 1.5))
+    monkeypatch.setattr(build_module, "load_average", lambda: next(loads))
+    told = {"openvino": Threads(n=1, pinned=False, cpus=n_cpus())}
+    monkeypatch.setattr(build_module, "_tuned", lambda *_: told)
+    report = build_bundle(run, tmp_path / "a.vad", replace(QUICK, precision="fp32"))
+    manifest = open_bundle(tmp_path / "a.vad").manifest
+    assert manifest.race_load == RaceLoad(before=0.5, after=1.5)
+    rows = {row["backend"]: row for row in manifest.race if row["median_ms"] is not None}
+    assert (rows["openvino"]["threads"], rows["openvino"]["pinned"]) == (1, False)
+    assert (rows["mnn"]["threads"], rows["mnn"]["pinned"]) == (None, None)
+    assert rows["mnn"]["n_rounds"] == 3
+    assert rows["mnn"]["median_ms"] <= rows["mnn"]["p90_ms"] <= rows["mnn"]["max_ms"]
+    in_json = {r["backend"]: r for r in report.to_json()["race"] if r["median_ms"] is not None}
+    for name, row in rows.items():
+        assert {key: in_json[name][key] for key in row} == row
+
+
+@pytest.mark.usefixtures("no_inductor")
+def test_threads_that_were_asked_for_raced_and_are_what_the_bundle_runs_with(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = replace(QUICK, precision="fp32", ship=("onnxruntime",), threads=1)
+    report = build_bundle(run, tmp_path / "a.vad", options)
+    bundle = open_bundle(tmp_path / "a.vad")
+    (artefact,) = bundle.manifest.artefacts
+    assert artefact.threads == Threads(n=1, pinned=None, cpus=n_cpus())
+    raced = [row for row in report.race if row.median_ms is not None]
+    assert {row.threads for row in raced} == {1}, "all of them"
+
+    given = []
+
+    def load(*_: object, threads: int | None, **__: object) -> None:
+        given.append(threads)
+
+    monkeypatch.setattr("vadfast.runtime.engines.onnxruntime.ONNXRuntimeEngine.load", load)
+    load_artefact(bundle, artefact)
+    load_artefact(bundle, artefact, 2)
+    monkeypatch.setattr("vadfast.runtime.engine.n_cpus", lambda: n_cpus() + 1)
+    load_artefact(bundle, artefact)
+    assert given == [1, 2, None], "elsewhere the library knows better"
+
+
+@pytest.mark.usefixtures("no_inductor")
+def test_a_winner_slower_than_eager_is_said_in_every_report(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def race(running: Sequence[Candidate], *_: object) -> None:
+        for candidate in running:
+            median = 3.0 if candidate.backend.name == "eager" else 4.5
+            candidate.timing = Timing(median, median, median, (median,) * 3)
+
+    monkeypatch.setattr(build_module, "race_candidates", race)
+    page, document = tmp_path / "r.html", tmp_path / "r.json"
+    given = [run, "--out", tmp_path / "a.vad", "--precision", "fp32", "--ship", "openvino"]
+    given += ["--gate-windows", 24, "--report", page, "--json", document]
+    assert exit_code_of(command, name="compile", arguments=[str(a) for a in given]) == 0
+    words = (
+        "slower than eager float32: openvino fp32, batch 1, takes 4.5 ms a window and eager 3; "
+        "--ship eager ships PyTorch itself"
+    )
+    assert f"note: {words}" in capsys.readouterr().out
+    assert json.loads(document.read_text())["notes"] == [words]
+    assert f"Note: {words}." in page.read_text()

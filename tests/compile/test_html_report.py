@@ -21,7 +21,8 @@ from vadfast.compile.__main__ import command
 from vadfast.compile.answers import Scored
 from vadfast.compile.candidates import Candidate
 from vadfast.compile.evidence import N_PICTURES, Answer, Evidence
-from vadfast.compile.plots import draw_agreement, draw_calibration, draw_race
+from vadfast.compile.gate_table import gate_table
+from vadfast.compile.plots import draw_agreement, draw_calibration, draw_race, draw_rounds
 from vadfast.compile.svg import inline_svg
 from vadfast.compile.windows import Run
 from vadfast.race import summarise
@@ -291,3 +292,52 @@ def test_names_in_a_figure_are_text_and_two_figures_share_no_identifier() -> Non
         draw_race([[("x", timings[0][1]), *timings]], {EVIL}), "a", ""
     )
     assert "#0072b2" not in again
+
+
+@pytest.mark.usefixtures("no_inductor")
+def test_the_spread_on_the_page_is_that_of_the_rounds(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = [10.0, 11.0, 12.0, 13.0, 40.0]
+
+    def race(running: Sequence[Candidate], *_: object) -> None:
+        for candidate in running:
+            many = candidate.backend.name == "eager"
+            candidate.timing = summarise([float(ms) for ms in range(100, 201)] if many else few)
+
+    monkeypatch.setattr(build_module, "race_candidates", race)
+    file = tmp_path / "report.html"
+    given = ("--batch", "1,4", "--ship", "onnxruntime", "--precision", "fp32", "--threads", 2)
+    given += ("--json", tmp_path / "c.json")
+    assert _compile(run, tmp_path / "a.vad", "--report", file, *given) == 0
+    page = _Page(file.read_text())
+    p90 = np.quantile(few, 0.9)
+    assert f"12 / {p90:.3g} / max 40 2 " in page.text, "quantiles, then threads"
+    assert f"3 / {p90 / 4:.3g} / max 10 2 " in page.text, "of a window"
+    assert "150 / 190 / 199 2 the reference" in page.text
+    rows = json.loads((tmp_path / "c.json").read_text())["race"]
+    row = next(r for r in rows if (r["backend"], r["batch"]) == ("onnxruntime", 4))
+    assert row["p90_ms"] == pytest.approx(p90)
+    assert (row["p99_ms"], row["max_ms"], row["n_rounds"], row["threads"]) == (None, 40, 5, 2)
+
+
+def test_the_gate_has_a_column_of_alerts() -> None:
+    bounds = {"correlation": 0.999, "auc": 0.001, "heatmap": 0.02, "alerts": 0.05}
+    candidate = {
+        "backend": "mnn", "precision": "bf16", "batch": 1, "bounds": {"psnr": 0.05},
+        "score_error": {"psnr": 0.01}, "correlation": {"psnr": 1.0}, "delta_auc": {},
+        "heatmap_error": 0.001, "alerts": [41, 2], "passed": True, "faults": [],
+    }  # fmt: skip
+    lost = candidate | {"heatmap_error": None, "alerts": [0, 0], "score_error": {}}
+    table = gate_table({"bounds": {"bf16": bounds}, "candidates": [candidate, lost]}, 0.0)
+    assert table.columns[-1] == "alerts: without a partner"
+    assert [row["cells"][-1] for row in table.rows] == [("2 of 41", "≤ 3"), ("-", "≤ 0")]
+    assert all(len(row["cells"]) == len(table.columns) for row in table.rows)
+
+
+def test_the_short_stroke_of_the_rounds_is_their_nine_tenths() -> None:
+    rounds = [1.0, 2.0, 3.0, 4.0, 9.0]
+    axes = draw_rounds([("a", summarise(rounds))], set()).axes[0]
+    strokes = {tuple(line.get_xdata()) for line in axes.lines if len(line.get_xdata()) == 2}
+    p90 = np.quantile(rounds, 0.9)
+    assert {(3.0, 3.0), (p90, p90)} <= strokes

@@ -124,6 +124,21 @@ def test_where_nobody_passes_the_fastest_is_there_to_be_drawn() -> None:
     assert of.evidence.answers["mnn", "fp32", 1].whole
 
 
+def test_who_fails_in_the_gate_is_dropped_with_the_reason() -> None:
+    class Failing(_Engine):
+        def __call__(self, frames: npt.NDArray[np.uint8]) -> Outputs:
+            if self.n_calls == 10:  # after the sample
+                raise RuntimeError("out of memory")
+            return super().__call__(frames)
+
+    of = _Field(_runs("lllnnn"))
+    of.add(Failing("mnn", "fp32"), 5)
+    of.add(_Engine("openvino", "fp32"), 7)
+    assert of.judged() == ["openvino fp32"]
+    assert of.candidates[0].reason == "failed when it ran: out of memory"
+    assert of.candidates[0].engine is None
+
+
 def test_what_was_said_before_is_not_asked_again() -> None:
     runs = _runs("ln")
     of = _Field(runs)

@@ -276,6 +276,80 @@ def test_what_a_network_without_a_run_lacks_is_said(tmp_path: Path) -> None:
         plan_build(spec, tmp_path / "a.vad", Options())
     with pytest.raises(UsageError, match="--ship: eager reads a run directory"):
         plan_build(spec, tmp_path / "a.vad", Options(ship=("eager",), calibrate=tmp_path))
+    with pytest.raises(
+        UsageError, match=r"^--target: cuda reads a run directory, .* take tensorrt"
+    ):
+        plan_build(spec, tmp_path / "a.vad", Options(target="cuda", calibrate=tmp_path))
+
+
+@pytest.mark.parametrize("extra", [[], ["--dry-run"]])
+def test_a_unit_that_the_gate_does_not_know_is_said_before_any_plan(
+    extra: list[str], write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = write(
+        f"""{HEAD}        return y
+
+class Own(nn.Module):
+    def forward(self, frames):
+        moved = frames[:, -1].float().mean(-1)
+        return moved.mean((1, 2))[:, None], moved
+
+def build():
+    column = Component(name="moved", unit="furlong", high_is="abnormal")
+    return ModuleSpec(Own(), INPUT, score="components", components=(column,))
+"""
+    )
+    arguments = ["--module", f"{name}:build", "--out", str(tmp_path / "a.vad"), *extra]
+    assert exit_code_of(command, name="compile", arguments=arguments) == 4
+    captured = capsys.readouterr()
+    assert (
+        "'moved' must have a unit with a bound (dB, sd), got 'furlong'; declare dB" in captured.err
+    )
+    assert ".py" not in captured.err, "a next step for who has no checkout"
+    assert captured.out == ""
+
+
+@pytest.mark.parametrize("safe", [False, True])
+def test_a_module_of_the_current_folder_is_found_by_the_console_script(
+    safe: bool, tmp_path: Path
+) -> None:
+    """Whose folder comes first on Python's path is the script's, unless somebody sees to it."""
+    (tmp_path / "bin").mkdir()
+    script = tmp_path / "bin" / "vadfast"
+    script.write_text("import sys\nfrom vadfast.cli import main\nsys.exit(main())\n")
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "part.py").write_text("SEED = 0\n")
+    # What a factory imports when it is called is found, too.
+    factory = TAIL.replace("def build():", "def build():\n    import part")
+    (tmp_path / "here" / "mynet.py").write_text(f"{HEAD}        return y\n{factory}")
+    options = ["-P"] if safe else []
+    arguments = ["compile", "--module", "mynet:build", "--out", "a.vad", "--dry-run"]
+    ended = subprocess.run(
+        [sys.executable, *options, str(script), *arguments],
+        cwd=tmp_path / "here",
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 2
+    error = ended.stderr.splitlines()[-1]
+    if safe:  # nothing of the current folder is to be imported
+        assert "there is no mynet; start in its folder" in error
+    else:
+        assert "--calibrate: Net was trained elsewhere" in error
+
+
+def test_what_python_needs_is_found_in_one_place() -> None:
+    import vadfast.compile
+    from vadfast.compile import plan, report
+
+    assert vadfast.compile.Options is plan.Options
+    assert vadfast.compile.Report is report.Report
+    assert all(hasattr(vadfast.compile, name) for name in vadfast.compile.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = vadfast.compile.nonsense
+    code = "import sys, vadfast.compile; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
 
 
 def test_the_example_has_60_lines() -> None:

@@ -12,6 +12,7 @@ from vadfast.compile.candidates import Candidate
 from vadfast.compile.judging import sample
 from vadfast.compile.racing import places, race_candidates
 from vadfast.compile.windows import Run
+from vadfast.errors import BackendError
 from vadfast.progress import steps
 from vadfast.runtime.engine import Outputs
 
@@ -49,6 +50,13 @@ class _Mean:
         pass
 
 
+def _candidates(engines: list[_Mean]) -> list[Candidate]:
+    return [
+        Candidate(SimpleNamespace(name=e.backend), "fp32", e.batch, True, engine=e)  # type: ignore[arg-type]
+        for e in engines
+    ]
+
+
 def test_windows_that_all_are_judged_on_come_first_and_runs_take_turns() -> None:
     runs = _runs([3, 2, 3, 1])
     assert sample(runs) == (0, 2)
@@ -60,10 +68,7 @@ def test_windows_that_all_are_judged_on_come_first_and_runs_take_turns() -> None
 def test_the_gate_asks_about_what_the_race_has_not_seen(batch: int) -> None:
     runs = _runs([5, 4, 5, 3])
     engines = [_Mean("eager", batch), _Mean("mnn", batch)]
-    running = [
-        Candidate(SimpleNamespace(name=e.backend), "fp32", batch, True, engine=e)  # type: ignore[arg-type]
-        for e in engines
-    ]
+    running = _candidates(engines)
     race_candidates(running, runs, rounds=3)
     assert all(c.timing is not None for c in running)
     everything = range(len(runs))
@@ -84,3 +89,34 @@ def test_answers_to_a_batch_that_was_filled_up_are_those_to_its_windows() -> Non
     assert answers.missing(runs, [0]) == [(0, 1)]
     answers.take([(0, 1)], Outputs(means[3:], means[3:, :, None]))
     assert answers.scored(runs, [0]).components[0].ravel().tolist() == [1, 3, 0]
+
+
+class _Fails(_Mean):
+    """Answers ``n`` calls, then its library raises what libraries raise."""
+
+    def __init__(self, backend: str, n: int) -> None:
+        super().__init__(backend, 1)
+        self.n = n
+
+    def __call__(self, frames: npt.NDArray[np.uint8]) -> Outputs:
+        if self.n_calls == self.n:
+            raise MemoryError("bad allocation\nat some line")
+        return super().__call__(frames)
+
+
+@pytest.mark.parametrize("n", [0, 1, 4])
+def test_who_fails_leaves_the_race_with_the_reason_and_the_others_race(n: int) -> None:
+    runs = _runs([5, 4])
+    running = _candidates([_Mean("eager", 1), _Fails("mnn", n), _Mean("openvino", 1)])
+    race_candidates(running, runs, rounds=4)
+    eager, mnn, openvino = running
+    assert mnn.reason == "failed when it ran: bad allocation"
+    assert mnn.engine is None
+    assert mnn.timing is None
+    assert len(mnn.said.missing(runs, [0, 1])) == 9
+    assert [len(c.timing.round_ms) for c in (eager, openvino) if c.timing is not None] == [4, 4]
+
+
+def test_there_is_no_race_without_what_all_are_compared_with() -> None:
+    with pytest.raises(BackendError, match="failed when it ran: bad allocation"):
+        race_candidates(_candidates([_Fails("eager", 2), _Mean("mnn", 1)]), _runs([5, 4]), rounds=4)

@@ -6,7 +6,15 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from vadfast.compile.report import Report, Row, named_ties, note_load, race_table
+from vadfast.compile.report import (
+    Report,
+    Row,
+    named_ties,
+    note_load,
+    print_report,
+    quantiles_ms,
+    race_table,
+)
 
 
 def test_the_widest_numbers_fit_into_a_plain_terminal() -> None:
@@ -56,3 +64,38 @@ def test_a_race_that_will_be_uncertain_is_noted(
     for rounds, load, said in ((3, 2.5, True), (3, 1.5, False), (15, 2.5, False)):
         note_load(rounds, load)
         assert ("make the race uncertain" in capsys.readouterr().err) == said
+
+
+def test_a_hundredth_is_said_of_a_hundred_rounds_alone() -> None:
+    few = quantiles_ms([float(ms) for ms in range(1, 16)])
+    assert few == {"p90_ms": pytest.approx(13.6), "p99_ms": None, "max_ms": 15}
+    many = quantiles_ms([float(ms) for ms in range(101)])
+    assert many == {"p90_ms": pytest.approx(90), "p99_ms": pytest.approx(99), "max_ms": 100}
+    assert set(quantiles_ms([]).values()) == {None}
+
+
+def test_a_note_is_printed_and_stands_in_the_document() -> None:
+    gate = {
+        "n_windows": 24,
+        "labels": "",
+        "bounds": {},
+        "int8": {"refused": "not asked for", "n_layers": 0, "kept": []},
+    }
+    calibration = {"n_frames": 50, "source": "made", "score_quantiles": {"0.5": 0.0, "0.99": 1.0}}
+    calibration |= {"false_alarms": None, "tail": None}
+    names = ("raise_count", "raise_window", "threshold", "clear_count", "clear_threshold")
+    report = Report(
+        None,
+        6.0,
+        (Row("eager", "fp32", 1, 6.0, 6.0, 6.0),),
+        gate,
+        1.0,
+        1.0,
+        notes=("slower than eager float32: [b]",),
+        calibration=calibration,
+        alert=dict.fromkeys(names, 1),
+    )
+    console = Console(width=80, file=io.StringIO())
+    print_report(report, console)
+    assert "note: slower than eager float32: [b]\n" in console.file.getvalue()
+    assert report.to_json()["notes"] == ("slower than eager float32: [b]",)

@@ -24,12 +24,12 @@ from vadfast.cli import exit_code_of
 from vadfast.compile import ModuleSpec, build_bundle
 from vadfast.compile.__main__ import command
 from vadfast.compile.bundle import GoldenWindows
-from vadfast.compile.dry_run import words
+from vadfast.compile.dry_run import foresee, words
 from vadfast.compile.export import export_onnx
 from vadfast.compile.plan import Options, plan_build
 from vadfast.compile.sbom import SBOM
 from vadfast.compile.signing import open_key
-from vadfast.compile.triton_repository import MAX_JOINED, config_text, model_folder, write_model
+from vadfast.compile.triton_repository import USUAL_BATCHES, config_text, model_folder, write_model
 from vadfast.data import synthetic
 from vadfast.errors import BundleError, GateError, UsageError
 from vadfast.runtime.manifest import AlertRule, Calibration, Chain, Component, Manifest
@@ -63,7 +63,7 @@ def test_the_configuration_is_tritons_and_fits_the_model(
     _write(tmp_path / "cam_1", exported)
     config = parse((tmp_path / "cam_1" / "config.pbtxt").read_text())
     checked(config, "cam_1")
-    assert (config.backend, config.max_batch_size) == ("onnxruntime", MAX_JOINED)
+    assert (config.backend, config.max_batch_size) == ("onnxruntime", 16)
     assert [int(p.name) for p in (tmp_path / "cam_1").iterdir() if p.name.isdigit()] == [1]
     graph = onnx.load(tmp_path / "cam_1" / "1" / "model.onnx").graph
     for declared, found in ((config.input, graph.input), (config.output, graph.output)):
@@ -131,6 +131,27 @@ def test_the_bill_lists_the_model_where_it_lies_and_no_package_of_the_server(
 def test_any_name_survives_the_text_format(text: str) -> None:
     config = parse(config_text("cam", manifest().model_copy(update={"method": text}), "0" * 64))
     assert checked(config, "cam")["vadfast_method"] == text
+
+
+@pytest.mark.parametrize(
+    ("raced", "most", "preferred"),
+    [((1,), 16, [*USUAL_BATCHES]), ((1, 2, 8), 8, [2, 8]), ((3,), 3, [3]), ((1, 32), 32, [32])],
+)
+def test_what_is_joined_is_what_was_judged(
+    raced: tuple[int, ...], most: int, preferred: list[int]
+) -> None:
+    (artefact,) = manifest().artefacts
+    shipped = tuple(artefact.model_copy(update={"batch": n}) for n in raced)
+    config = parse(config_text("cam", manifest().model_copy(update={"artefacts": shipped}), "0"))
+    checked(config, "cam")
+    assert config.max_batch_size == most
+    assert list(config.dynamic_batching.preferred_batch_size) == preferred
+
+
+def test_threads_are_told_to_the_server_where_they_were_asked_for() -> None:
+    for threads, told in ((None, None), (3, "3")):
+        config = parse(config_text("cam", manifest(), "0", threads=threads))
+        assert checked(config, "cam").get("intra_op_thread_count") == told
 
 
 @pytest.mark.parametrize(
@@ -204,7 +225,7 @@ def test_only_the_engine_that_triton_has_may_ship(
         plan = plan_build(spec, tmp_path / "models", chosen)
         assert plan.options.ship == ("onnxruntime",)
         assert plan.out == tmp_path / "models" / "last"
-        assert next(words(plan)).startswith(f"would write the Triton model {plan.out}")
+        assert next(words(foresee(plan))).startswith(f"would write the Triton model {plan.out}")
     else:
         with pytest.raises(UsageError, match=said):
             plan_build(spec, tmp_path / "models", chosen)
@@ -223,13 +244,18 @@ def test_the_command_writes_a_repository_after_the_same_gate(
     monkeypatch.setattr("vadfast.compile.module.load_module", lambda _: spec)
     arguments = ["--module", "a:b", "--out", str(tmp_path / "models"), "--gate-windows", "24"]
     arguments += ["--calibrate", str(tmp_path / "scene"), "--rounds", "3"]
-    arguments += ["--format", "triton-repository"]
+    arguments += ["--format", "triton-repository", "--batch", "1,2", "--threads", "1"]
     assert exit_code_of(command, name="compile", arguments=arguments) == 0
     assert f"tritonserver --model-repository {tmp_path / 'models'}" in capsys.readouterr().out
     model = tmp_path / "models" / "last"
-    checked(parse((model / "config.pbtxt").read_text()), "last")
+    config = parse((model / "config.pbtxt").read_text())
+    assert checked(config, "last")["intra_op_thread_count"] == "1"
+    assert config.max_batch_size == 2
     sealed = Manifest.model_validate_json((model / "manifest.json").read_bytes())
-    assert [a.backend for a in sealed.artefacts] == ["onnxruntime"]
+    assert [(a.backend, a.batch) for a in sealed.artefacts] == [
+        ("onnxruntime", 1),
+        ("onnxruntime", 2),
+    ]
     assert sealed.gate["n_windows"]
 
 

@@ -51,7 +51,8 @@ def test_the_document_has_the_agreed_shape(
 ) -> None:
     assert _doctor(bundle, "--json", "-") == 0
     document = _document(capsys)
-    assert set(document) == {"machine", "operators", "bundle"}
+    assert set(document) == {"machine", "nvidia", "operators", "bundle"}
+    assert set(document["nvidia"]) == {"driver", "cuda", "jetson", "tensorrt", "cupy", "refusal"}
     assert document["operators"] == {}
     assert {"cpu", "n_cpus", "features", "gpu", "torch", "python", "native"} == set(
         document["machine"]
@@ -73,6 +74,10 @@ def test_the_document_has_the_agreed_shape(
     assert (film["width"], film["height"], film["fps"], film["made"]) == (96, 64, 25, True)
     assert [r["rate"] for r in film["rates"]] == list(RATES)
     assert film["decode_cpu_ms"] > 0
+    assert film["camera_mb"] > 0
+    assert capacity["engine_mb"] == first["resident_mb"]
+    assert capacity["available_mb"] == found["available_mb"]
+    assert capacity["ladder"] == []
     counts = [r["cameras"] for r in film["rates"]]
     assert counts == sorted(counts, reverse=True)
     assert counts[0] > 0
@@ -213,6 +218,52 @@ def test_each_batch_of_a_ladder_is_a_row_timed_by_the_window(
     assert [a["median_ms"] for a in found] == [8, 4, 1]
     assert [a["chosen"] for a in found] == [True, False, False]
     assert all(a["self_test"]["passed"] for a in found)
+
+
+def test_each_larger_batch_has_its_own_cameras(
+    bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def half_a_second(calls: Sequence[Call], *, rounds: int, clock: Clock, **_: object) -> Any:
+        for i in range(2):
+            clock(calls[0], i, 1)
+        return [summarise([500.0] * rounds)]
+
+    monkeypatch.setattr("vadfast.doctor.bundle.alternate", half_a_second)
+    ladder = [artefact("onnxruntime", batch=b) for b in (1, 2, 8)]
+    ladder.insert(1, artefact("openvino", batch=2, needs=["no-such-set"]))
+    ladder.append(artefact("openvino", batch=2))  # behind the one that is opened
+    seal(bundle, manifest_values(artefacts=ladder))
+    assert _doctor(bundle, "--json", "-") == 0
+    capacity = _document(capsys)["bundle"]["capacity"]
+
+    def at_one(films: list[dict[str, Any]]) -> tuple[int, str]:
+        assert films[0]["rates"][0]["rate"] == 1
+        return films[0]["rates"][0]["cameras"], films[0]["rates"][0]["bottleneck"]
+
+    # 0.7 s of the engine a second, at 500, 250 and 62.5 ms a window.
+    assert at_one(capacity["films"]) == (1, "engine")
+    assert [(s["backend"], s["batch"]) for s in capacity["ladder"]] == [("onnxruntime", 2), ("onnxruntime", 8)]  # fmt: skip
+    assert [at_one(s["films"]) for s in capacity["ladder"]] == [(2, "engine"), (11, "engine")]
+    assert "batch" not in capacity["advice"], "no command opens another"
+    assert _doctor(bundle) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "onnxruntime fp32 batch 8 (vadfast.runtime.engine.open_engine(bundle, batch=8); commands take the smallest): 96x64 11 engine, " in out  # fmt: skip
+
+
+def test_too_little_memory_keeps_cameras_out(
+    bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vadfast.doctor.bundle.resident_mb", lambda: 300.0)
+    monkeypatch.setattr("vadfast.doctor.films.camera_mb", lambda *_: 50.0)
+    monkeypatch.setattr("vadfast.doctor.verdict.available_mb", lambda: 1000.0)
+    assert _doctor(bundle, "--utilisation", 0.5, "--json", "-") == 0
+    capacity = _document(capsys)["bundle"]["capacity"]
+    slowest = capacity["films"][0]["rates"][0]
+    assert (slowest["cameras"], slowest["bottleneck"]) == (4, "memory")
+    assert _doctor(bundle, "--utilisation", 0.5) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "1 frames/s 4 memory" in out
+    assert "50 MB a camera beside 300 MB of the engine" in out
 
 
 @pytest.mark.parametrize(

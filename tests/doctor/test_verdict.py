@@ -34,7 +34,7 @@ def test_what_else_would_help_the_engine_is_what_was_found(
     manifest = Manifest.model_validate(manifest_values(files={}))
 
     def timed(ms: float | None, **changes: Any) -> Examined:
-        made = Artefact.model_validate(artefact("onnxruntime", **changes))
+        made = Artefact.model_validate(artefact(**{"backend": "onnxruntime"} | changes))
         if ms is None:
             return Examined(made, refusal="needs amx-2")
         return Examined(made, timing=Timing(ms, ms, ms, (ms,)))
@@ -43,14 +43,23 @@ def test_what_else_would_help_the_engine_is_what_was_found(
         return _more(Examination(Path("a.vad"), manifest, artefacts), 4, threads)
 
     assert more(timed(10)) == []
-    assert more(timed(10), timed(9.5, batch=8)) == [], "a tenth is the clock's, not the artefact's"
-    assert more(timed(10), timed(5, batch=8)) == [
-        "take onnxruntime fp32 at batch 8, 5 ms a window here"
+    assert more(timed(10), timed(9.5, backend="mnn")) == [], (
+        "a tenth is the clock's, not the artefact's"
+    )
+    assert more(timed(10), timed(5, backend="mnn")) == [
+        "run vadfast.score with --backend mnn, 5 ms a window here"
     ]
+    assert more(timed(10), timed(5, batch=8)) == [], "no command opens another batch than the first"
+    assert more(timed(10), timed(5, precision="bf16")) == [
+        "compile again on this machine, where onnxruntime bf16 is faster: 5 ms a window"
+    ], "--backend onnxruntime would take the first"
+    assert more(timed(None), timed(10, backend="mnn"), timed(5)) == [
+        "run vadfast.score with --backend onnxruntime, 5 ms a window here"
+    ], "the first that can run"
     assert more(timed(None, needs=["amx-2", "avx2"]), timed(5)) == [
         "take a machine whose CPU has amx-2 instructions: the bundle is ready for it"
     ]
     assert more(timed(5), threads=1) == [
-        "give the engine more threads (it had 1, there are 4 CPUs)"
+        "leave out --threads or give more (the engine had 1, there are 4 CPUs)"
     ]
     assert more(timed(5), threads=4) == []

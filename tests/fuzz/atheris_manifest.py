@@ -33,7 +33,7 @@ def fuzz_one(data: bytes) -> None:
             reader.takes(_WHERE)
             reader.open_bundle(_WHERE)
         else:
-            reader._check_scoring(_WHERE, reader._parse(_WHERE, data[1:], Manifest))
+            reader._check_scoring(_WHERE, reader._parse(_WHERE, _WHERE, data[1:], Manifest))
     except BundleError as error:
         if not str(error).isprintable():
             raise AssertionError(repr(str(error))) from error

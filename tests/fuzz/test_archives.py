@@ -130,6 +130,13 @@ def test_a_link_in_an_archive_is_no_link(pristine: Path, archive: Path, tmp_path
     _refused(archive)
 
 
+def test_a_list_of_contents_that_points_before_the_file_is_refused(archive: Path) -> None:
+    content = archive.read_bytes()
+    place = struct.unpack("<I", content[-6:-2])[0] + 1000
+    archive.write_bytes(content[:-6] + struct.pack("<I", place) + content[-2:])
+    assert "is not a whole zip file" in _refused(archive)
+
+
 @pytest.mark.parametrize("local", [False, True])
 @pytest.mark.parametrize("name", ["manifest.json", "model.onnx"])
 def test_encrypted_entries_are_refused(archive: Path, local: bool, name: str) -> None:

@@ -8,22 +8,31 @@ from setuptools import Distribution
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_every_other_file_of_the_package_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("packages", "folder", "wanted"),
+    [
+        (["vadfast.compile", "vadfast"], "vadfast", {"py.typed", "report.html"}),
+        (["vadfast_kernels"], "kernels/vadfast_kernels", {"py.typed"}),
+    ],
+)
+def test_every_other_file_of_the_package_is_installed(
+    packages: list[str], folder: str, wanted: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(ROOT)
-    distribution = Distribution({"packages": ["vadfast.compile", "vadfast"]})
+    distribution = Distribution({"packages": packages})
     distribution.parse_config_files()
     distribution.include_package_data = False  # what a manifest of sources would add: there is none
     build = distribution.get_command_obj("build_py")
     build.ensure_finalized()
     installed = {
-        (Path(folder) / file).resolve()
-        for package, folder, _, files in build.data_files
+        (Path(place) / file).resolve()
+        for package, place, _, files in build.data_files
         for file in (package and files) or ()
     }
     there = {
         path
-        for path in (ROOT / "vadfast").rglob("*")
-        if path.is_file() and path.suffix not in (".py", ".pyc")
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file() and path.suffix not in (".py", ".pyc", ".so")  # which CMake builds
     }
-    assert there, "the template of vadfast.compile's report"
+    assert {path.name for path in there} >= wanted
     assert there <= installed

@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 
 from tests.tiny_bundle import CELL, H, T, W, manifest_values, reference
-from vadfast.errors import BackendError, SourceError
+from vadfast.errors import BackendError, EngineMismatch, SourceError
+from vadfast.runtime.bundle import open_bundle
 from vadfast.runtime.engine import Outputs
 from vadfast.runtime.manifest import InputSpec, Manifest
 from vadfast.runtime.score import run_chain
+from vadfast.runtime.selftest import check_golden
 from vadfast.runtime.session import RawScore, raw_scores, score_source
 from vadfast.runtime.source import Frame
 
@@ -64,6 +66,7 @@ class HandEngine:
     n_calls: int = 0
     fail_at: int | None = None
     value: float | None = None
+    heat: float | None = None  # of one cell of the last map
 
     def __call__(self, frames: np.ndarray) -> Outputs:
         assert frames.shape == (self.batch, T, H, W, 3)
@@ -74,6 +77,8 @@ class HandEngine:
         components, heatmap = reference(frames)
         if self.value is not None:
             components[:] = self.value
+        if self.heat is not None:
+            heatmap[-1, 0, 1] = self.heat
         return Outputs(components, heatmap)
 
     def close(self) -> None:
@@ -143,6 +148,26 @@ def test_the_engines_failure_ends_the_reader() -> None:
 def test_a_value_that_is_not_finite_is_never_passed_on(value: float) -> None:
     with pytest.raises(BackendError, match=r"must be finite, got .* at frame 4"):
         list(raw_scores(HandEngine(value=value), SPEC, MadeSource(10)))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_heat_map_that_is_not_finite_is_never_passed_on(bundle: Path, value: float) -> None:
+    with pytest.raises(
+        BackendError,
+        match=r"^hand fp32: the heat map must be finite, 1 of its 24 values are not at frame 4;",
+    ):
+        list(raw_scores(HandEngine(heat=value), SPEC, MadeSource(10)))
+    opened = open_bundle(bundle)
+    with pytest.raises(
+        EngineMismatch, match="hand fp32: the heat map of the golden windows must be finite"
+    ):
+        check_golden(opened, HandEngine(heat=value), opened.manifest.artefacts[0])
+
+
+def test_what_fills_up_a_batch_may_be_anything() -> None:
+    """The last call has one window of two; what the engine says of the other is nobody's."""
+    scores = raw_scores(HandEngine(batch=2, heat=np.nan), SPEC, MadeSource(T))
+    assert [score.frame for score in scores] == [T - 1]
 
 
 @pytest.mark.parametrize("n_taken", [0, 1, 5])

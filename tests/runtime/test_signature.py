@@ -1,5 +1,6 @@
 """Whose bundle it is: signed by a trusted key, by an unknown one, by nobody, by one who lies; and the machine's own key."""
 
+import logging
 import stat
 from pathlib import Path
 
@@ -100,6 +101,31 @@ def test_a_changed_bundle_is_refused_whatever_is_allowed(bundle: Path) -> None:
 def test_the_manifest_is_not_parsed_before_its_signature(bundle: Path) -> None:
     (bundle / "manifest.json").write_bytes(b"{")
     with pytest.raises(BundleError, match="do not belong together"):
+        open_bundle(bundle)
+
+
+@pytest.mark.parametrize("junk", ["text", "folder", "another kind"])
+def test_a_file_that_is_no_key_trusts_nobody_and_is_named(
+    bundle: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, junk: str
+) -> None:
+    """Among the keys of the machine: the others open what they opened, and nothing more is opened."""
+    odd = trusted_folder() / "a.pub"  # before own.pub
+    if junk == "text":
+        odd.write_text("no key")
+    elif junk == "folder":
+        odd.mkdir()
+    else:
+        public = X25519PrivateKey.generate().public_key()
+        odd.write_bytes(public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    assert open_bundle(bundle).manifest.method == "tiny"
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    message = record.getMessage()
+    assert message.startswith(f"{odd}: trusts nobody: it must be an ed25519 public key as PEM, ")
+    assert message.endswith("; delete it, or put the .pub of who signs there")
+    assert "--trust" not in message
+    _resign(bundle, _stranger(tmp_path)[0])
+    with pytest.raises(BundleError, match=r"a key that this machine trusts \(1 known\)"):
         open_bundle(bundle)
 
 

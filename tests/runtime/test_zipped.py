@@ -1,5 +1,8 @@
 """Zipped bundles: the same bytes as the folder, and no archive that does more than hold them."""
 
+import hashlib
+import json
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -7,9 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.tiny_bundle import manifest_values, seal
 from vadfast.errors import BundleError
+from vadfast.runtime import bundle
 from vadfast.runtime.bundle import open_bundle
-from vadfast.runtime.zipped import pack, unpack
+from vadfast.runtime.zipped import Archive, opened, pack
 
 
 def _refused(path: Path) -> str:
@@ -41,11 +46,9 @@ def test_names_that_leave_the_bundle_are_refused(archive: Path, tmp_path: Path, 
     with zipfile.ZipFile(archive, "a") as stored:
         stored.writestr(zipfile.ZipInfo(name), b"x")
     assert "leaves the bundle" in _refused(archive)
-    inner = tmp_path / "a" / "b" / "c"
-    inner.mkdir(parents=True)
-    with pytest.raises(BundleError, match="leaves the bundle"):
-        unpack(archive, inner)
-    assert {p.name for p in tmp_path.rglob("*")} == {"tiny.vad.zip", "a", "b", "c"}
+    with pytest.raises(BundleError, match="leaves the bundle"), opened(archive):
+        pass
+    assert {p.name for p in tmp_path.rglob("*")} == {"tiny.vad.zip"}
 
 
 def test_what_zip_itself_makes_opens(pristine: Path, tmp_path: Path) -> None:
@@ -66,10 +69,58 @@ def test_what_zip_itself_makes_opens(pristine: Path, tmp_path: Path) -> None:
         ("x" * 300, "cannot be written"),
     ],
 )
-def test_names_that_cannot_be_are_refused(archive: Path, name: str, words: str) -> None:
-    with zipfile.ZipFile(archive, "a") as stored:
+def test_names_that_cannot_be_are_refused(
+    pristine: Path, tmp_path: Path, name: str, words: str
+) -> None:
+    """Also of a manifest that somebody signed."""
+    folder, path = shutil.copytree(pristine, tmp_path / "odd.vad"), tmp_path / "odd.vad.zip"
+    record = {"sha256": hashlib.sha256(b"x").hexdigest(), "size": 1}
+    files = json.loads((folder / "manifest.json").read_text())["files"]
+    seal(folder, manifest_values(files=files | {name: record}))
+    pack(folder, path)
+    with zipfile.ZipFile(path, "a") as stored:
         stored.writestr(zipfile.ZipInfo(name), b"x")
-    assert words in _refused(archive)
+    assert words in _refused(path)
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"SIGNATURE": None}, "must be signed"),
+        ({"SIGNATURE": b"nobody"}, "SIGNATURE must be two lines"),
+        ({"manifest.json": b"{}"}, "somebody changed one"),
+        ({"manifest.sha256": b"0"}, "do not belong together"),
+        ({"model.onnx": bytes(1 << 20)}, "model.onnx must have"),
+        ({"model.onnx": None}, "model.onnx is missing"),
+        ({"more": bytes(1 << 20)}, "more does not belong to the bundle"),
+    ],
+)
+def test_nothing_is_unpacked_before_the_seals_and_the_sizes_are_right(
+    pristine: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    changed: dict[str, bytes | None],
+    words: str,
+) -> None:
+    contents = {
+        p.relative_to(pristine).as_posix(): p.read_bytes()
+        for p in pristine.rglob("*")
+        if p.is_file()
+    }
+    path = tmp_path / "tiny.vad.zip"
+    with zipfile.ZipFile(path, "w") as stored:
+        for name, content in (contents | changed).items():
+            if content is not None:
+                stored.writestr(name, content)
+    monkeypatch.setattr(Archive, "unpack", lambda *_: pytest.fail("it was unpacked"))
+    if "manifest.json" in changed:
+        monkeypatch.setattr(bundle, "_parse", lambda *_: pytest.fail("it was parsed"))
+    assert words in _refused(path)
+
+
+def test_the_seals_are_not_unpacked(archive: Path) -> None:
+    folder = open_bundle(archive).path
+    assert not [name for name in bundle.SEALS if (folder / name).exists()]
 
 
 def test_compressed_entries_are_refused(pristine: Path, tmp_path: Path) -> None:

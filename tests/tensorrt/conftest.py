@@ -1,5 +1,7 @@
 """A machine with a GPU and TensorRT, both made up; and the real TensorRT-RTX, which builds without one."""
 
+import importlib
+import os
 import shutil
 import subprocess
 import sys
@@ -7,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
 
@@ -18,6 +21,7 @@ from vadfast.runtime.tensorrt import gpu, plugins
 from vadfast.runtime.tensorrt.library import Library, find_library
 
 HERE = Path(__file__).parent
+RTX = "tensorrt_rtx_bindings"
 # Bindings of TensorRT on the ordinary package index, and the version in the names of the libraries that they want.
 BINDINGS = {
     "tensorrt-cu12-bindings==10.3.0": 10,
@@ -47,6 +51,21 @@ class Machine:
         return {p.suffix: p for p in self.cache.rglob("*") if p.is_file()}
 
 
+def missing(reason: str) -> NoReturn:
+    """Skips the test, where a user may lack what it wants; in CI, which has it, the test fails instead."""
+    if os.environ.get("CI", "").lower() in ("", "0", "false"):
+        pytest.skip(reason)
+    pytest.fail(f"{reason}, and CI must have it")
+
+
+def import_rtx() -> Any:
+    """Returns the bindings of the real TensorRT-RTX; without them the test is skipped, or fails, as ``missing`` says."""
+    try:
+        return importlib.import_module(RTX)
+    except ImportError as error:
+        missing(f"TensorRT-RTX is not installed, extra dev ({error})")
+
+
 def forget() -> None:
     """What is found out once a process."""
     find_library.cache_clear()
@@ -71,9 +90,8 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine
 @pytest.fixture
 def rtx() -> Iterator[Library]:
     """The real TensorRT-RTX."""
-    module = "tensorrt_rtx_bindings"
-    trt = pytest.importorskip(module, reason="TensorRT-RTX is not installed (extra dev)")
-    yield Library(trt, module, trt.__version__)
+    trt = import_rtx()
+    yield Library(trt, RTX, trt.__version__)
     forget()
 
 
@@ -84,14 +102,14 @@ def bindings(tmp_path_factory: pytest.TempPathFactory) -> Bindings:
     @cache
     def install(requirement: str) -> tuple[Path, tuple[str, ...]]:
         if sys.platform != "linux" or shutil.which("cc") is None:
-            pytest.skip("the empty library is compiled with cc, for Linux")
+            missing("the empty library is compiled with cc, for Linux")
         folder = tmp_path_factory.mktemp("bindings")
         pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--only-binary", ":all:"]
         command = [*pip, "--target", str(folder), requirement]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             said = done.stderr.strip().splitlines()[-1]
-            pytest.skip(f"{requirement} cannot be had here: {said}")
+            missing(f"{requirement} cannot be had here: {said}")
         libraries = []
         for name in ("nvinfer", "nvinfer_plugin", "nvonnxparser"):
             soname = f"lib{name}.so.{BINDINGS[requirement]}"

@@ -2,6 +2,7 @@
 
 import ctypes
 import json
+import time
 import types
 from collections.abc import Callable
 from importlib.machinery import ModuleSpec
@@ -25,8 +26,12 @@ class FakeTensorRT:
         self.n_built = self.n_executed = 0
         self.refuse = 0  # so many engines are not opened
         self.without_memory = ""  # "builder" or "context"
+        self.gives_no = ""  # the name of a class: its constructor raises, its maker returns None
+        self.takes_addresses = True
+        self.takes_cache = True  # of kernels, TensorRT-RTX
         self.executes = True  # whether it says that it did
         self.writes = True  # whether it did
+        self.float32_takes_s = 0.0  # longer than half precision and 8 bits
         self.timings_given: list[bytes] = []
         self.takes_timings = True
         self.flags: dict[str, Any] = {}
@@ -45,8 +50,16 @@ class FakeTensorRT:
         class IProgressMonitor(ILogger):
             pass
 
+        def give(name: str, make: Callable[[], Any]) -> Any:
+            return None if fake.gives_no == name else make()
+
+        def construct(name: str) -> None:
+            if fake.gives_no == name:
+                raise TypeError("pybind11::init(): factory function returned nullptr")
+
         class Network:
             num_inputs = 1
+            is_float32 = True
 
             def __init__(self) -> None:
                 self.tensors: dict[str, list[int]] = {}
@@ -60,6 +73,7 @@ class FakeTensorRT:
             num_errors = 1
 
             def __init__(self, network: Network, logger: Any) -> None:
+                construct("OnnxParser")
                 self.network = network
 
             def parse_from_file(self, path: str) -> bool:
@@ -70,6 +84,9 @@ class FakeTensorRT:
                 for value in (*graph.input, *graph.output):
                     sizes = [d.dim_value or -1 for d in value.type.tensor_type.shape.dim]
                     self.network.tensors[value.name] = sizes
+                half = any(i.data_type == onnx.TensorProto.FLOAT16 for i in graph.initializer)
+                quantised = any(node.op_type == "QuantizeLinear" for node in graph.node)
+                self.network.is_float32 = not half and not quantised
                 self.network.frames.name = graph.input[0].name
                 self.network.frames.shape = tuple(self.network.tensors[graph.input[0].name])
                 return True
@@ -108,14 +125,15 @@ class FakeTensorRT:
 
         class Builder:
             def __init__(self, logger: Any) -> None:
+                construct("Builder")
                 self.logger = logger
 
-            def create_network(self, flags: int) -> Network:
+            def create_network(self, flags: int) -> Any:
                 assert flags == 1 << 1
-                return Network()
+                return give("Network", Network)
 
-            def create_builder_config(self) -> Config:
-                return Config()
+            def create_builder_config(self) -> Any:
+                return give("Config", Config)
 
             def build_serialized_network(self, network: Network, config: Config) -> bytes | None:
                 monitor = config.progress_monitor
@@ -132,7 +150,7 @@ class FakeTensorRT:
                 fake.n_built += 1
                 batch = network.frames.shape[0]
                 tensors = {n: [batch, *s[1:]] for n, s in network.tensors.items()}
-                return json.dumps([fake.module.__version__, tensors]).encode()
+                return json.dumps([fake.module.__version__, tensors, network.is_float32]).encode()
 
         class RuntimeCache:
             kernels = b""
@@ -148,12 +166,12 @@ class FakeTensorRT:
         class RuntimeConfig:
             cache: RuntimeCache
 
-            def create_runtime_cache(self) -> RuntimeCache:
-                return RuntimeCache()
+            def create_runtime_cache(self) -> Any:
+                return give("RuntimeCache", RuntimeCache)
 
             def set_runtime_cache(self, cache: RuntimeCache) -> bool:
                 self.cache = cache
-                return True
+                return fake.takes_cache
 
         class Context:
             def __init__(self) -> None:
@@ -161,7 +179,7 @@ class FakeTensorRT:
 
             def set_tensor_address(self, name: str, address: int) -> bool:
                 self.addresses[name] = address
-                return True
+                return fake.takes_addresses
 
             def execute_async_v3(self, stream: int) -> bool:
                 assert stream == STREAM
@@ -174,6 +192,8 @@ class FakeTensorRT:
             def _run(self) -> None:
                 if not fake.writes:
                     return
+                if self.is_float32:
+                    time.sleep(fake.float32_takes_s)
                 frames = _at(self.addresses["frames"], self.shapes["frames"], np.uint8)
                 for name, value in zip(
                     ("components", "heatmap"), fake.function(frames), strict=True
@@ -181,10 +201,14 @@ class FakeTensorRT:
                     _at(self.addresses[name], self.shapes[name], np.float32)[:] = value
 
             shapes: dict[str, list[int]]
+            is_float32: bool
 
         class Engine:
-            def __init__(self, logger: Any, tensors: dict[str, list[int]]) -> None:
+            def __init__(
+                self, logger: Any, tensors: dict[str, list[int]], is_float32: bool
+            ) -> None:
                 self.logger, self.tensors, self.num_io_tensors = logger, tensors, len(tensors)
+                self.is_float32 = is_float32
 
             def get_tensor_name(self, index: int) -> str:
                 return list(self.tensors)[index]
@@ -196,7 +220,7 @@ class FakeTensorRT:
                 return "uint8" if name == "frames" else "float"
 
             def create_runtime_config(self) -> Any:  # TensorRT-RTX has it
-                return RuntimeConfig()
+                return give("RuntimeConfig", RuntimeConfig)
 
             def create_execution_context(self, config: Any = None) -> Context | None:
                 if config is not None and not config.cache.kernels:
@@ -206,20 +230,21 @@ class FakeTensorRT:
                     self.logger.log(1, _MEMORY)
                     return None
                 context = Context()
-                context.shapes = self.tensors
+                context.shapes, context.is_float32 = self.tensors, self.is_float32
                 return context
 
         class Runtime:
             def __init__(self, logger: Any) -> None:
+                construct("Runtime")
                 self.logger = logger
 
             def deserialize_cuda_engine(self, plan: bytes) -> Engine | None:
-                version, tensors = json.loads(plan)
+                version, tensors, is_float32 = json.loads(plan)
                 if fake.refuse > 0 or version != fake.module.__version__:
                     fake.refuse -= 1
                     self.logger.log(1, "Platform specific tag mismatch")
                     return None
-                return Engine(self.logger, tensors)
+                return Engine(self.logger, tensors, is_float32)
 
         module = types.ModuleType("tensorrt")
         for name, value in {

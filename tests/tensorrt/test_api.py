@@ -13,13 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.tensorrt.conftest import BINDINGS, Bindings
+from tests.tensorrt.conftest import BINDINGS, RTX, Bindings, import_rtx, missing
 from vadfast.runtime import tensorrt
 
 HERE = Path(__file__).parent
 ADAPTER = Path(tensorrt.__file__).parent
 SOURCES = [ADAPTER.parent / "engines" / "tensorrt.py", *sorted(ADAPTER.glob("*.py"))]
-RTX = "tensorrt_rtx_bindings"
 Members = dict[str, dict[str, str]]  # class ("": the module) -> member -> docstring
 
 
@@ -27,7 +26,7 @@ Members = dict[str, dict[str, str]]  # class ("": the module) -> member -> docst
 def members(request: pytest.FixtureRequest, bindings: Bindings) -> Members:
     """What one of the bindings has."""
     if request.param == RTX:
-        pytest.importorskip(RTX, reason="TensorRT-RTX is not installed (extra dev)")
+        import_rtx()
         return _described(RTX)
     folder, libraries = bindings(request.param)
     return _described("tensorrt_bindings", str(folder), *libraries)
@@ -72,7 +71,7 @@ def test_every_name_exists_and_takes_what_it_is_given(members: Members) -> None:
 
 
 def test_every_name_of_rtx_exists_there() -> None:
-    pytest.importorskip(RTX, reason="TensorRT-RTX is not installed (extra dev)")
+    import_rtx()
     used = _used("rtx_api.py")
     assert used["IRuntimeCache"] == {"deserialize": 1, "serialize": 0}
     _check(used, _described(RTX))
@@ -112,6 +111,20 @@ def test_the_list_holds_no_name_that_nobody_uses() -> None:
     for kind, names in (*_used().items(), *_used("rtx_api.py").items()):
         for name in names:
             assert re.search(rf"\.{name}\b|\"{name}\"", text), f"{kind}.{name} is not used"
+
+
+@pytest.mark.parametrize(
+    ("ci", "outcome"), [(None, "Skipped"), ("false", "Skipped"), ("true", "Failed")]
+)
+def test_what_is_missing_fails_in_ci_alone(
+    monkeypatch: pytest.MonkeyPatch, ci: str | None, outcome: str
+) -> None:
+    monkeypatch.delenv("CI", raising=False)
+    if ci is not None:
+        monkeypatch.setenv("CI", ci)
+    with pytest.raises(BaseException, match="no bindings") as caught:
+        missing("no bindings")
+    assert caught.type.__name__ == outcome
 
 
 def _takes(doc: str, n: int) -> bool:

@@ -125,15 +125,26 @@ def test_bags_build_too(rtx: Library, tmp_path: Path) -> None:
     _build_any_batch(rtx, tmp_path / "a.onnx")
 
 
-def test_a_model_in_8_bits_builds(rtx: Library, small: Path, tmp_path: Path) -> None:
-    """With biases in float and symmetric ranges, which is what TensorRT takes."""
+def _write_8_bits(exported: Path, folder: Path) -> tuple[Path, int]:
+    """The graph with all its convolutions but one in 8 bits, as TensorRT takes it, and how many those are."""
+    sizes = onnx.load(exported).graph.input[0].type.tensor_type.shape.dim
+    shape = (1, *(size.dim_value for size in sizes[1:]))
     random = np.random.default_rng(0)
-    windows = [random.integers(0, 256, (1, 5, 32, 32, 3), np.uint8) for _ in range(4)]
-    quantiser = Quantiser.calibrate(small, windows, tmp_path, symmetric=True)
-    quantiser.write(tmp_path / "b.onnx", kept=quantiser.layers[-1:])
-    kinds = [node.op_type for node in onnx.load(tmp_path / "b.onnx").graph.node]
-    assert kinds.count("QuantizeLinear") == len(quantiser.layers) - 1
-    assert len(build(rtx, tmp_path / "b.onnx", batch=1).plan) > 10_000
+    windows = [random.integers(0, 256, shape, np.uint8) for _ in range(4)]
+    quantiser = Quantiser.calibrate(exported, windows, folder, symmetric=True)
+    quantiser.write(folder / "8bits.onnx", kept=quantiser.layers[-1:])
+    return folder / "8bits.onnx", len(quantiser.layers) - 1
+
+
+def test_every_method_in_8_bits_builds(rtx: Library, exported: Path, tmp_path: Path) -> None:
+    """With biases in float and symmetric ranges."""
+    model, n_layers = _write_8_bits(exported, tmp_path)
+    nodes = onnx.load(model).graph.node
+    made_by = {output: node.op_type for node in nodes for output in node.output}
+    weights = {n.input[1] for n in nodes if n.op_type in ("Conv", "ConvTranspose")}
+    assert sum(made_by.get(w) == "DequantizeLinear" for w in weights) == n_layers > 3
+    assert len(build(rtx, model, batch=1).plan) > 10_000
+    _build_any_batch(rtx, model)
 
 
 def test_a_graph_that_computes_on_uint8_is_refused_in_one_sentence(
@@ -198,8 +209,8 @@ def test_without_a_gpu_the_built_engine_is_refused_and_not_kept(
     TensorRTBackend().can_run("fp32") is not None,
     reason=f"tensorrt {TensorRTBackend().can_run('fp32')}",
 )
-@pytest.mark.parametrize("precision", ["fp32", "fp16"])
-def test_on_a_gpu_the_scores_are_those_of_eager(
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_on_a_gpu_the_scores_are_those_of_the_graph(
     exported: Path, precision: Precision, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import onnxruntime
@@ -209,7 +220,11 @@ def test_on_a_gpu_the_scores_are_those_of_eager(
     if precision == "fp16":
         model = tmp_path / "half.onnx"
         write_half(exported, model)
-    session = onnxruntime.InferenceSession(str(exported), providers=["CPUExecutionProvider"])
+    # What 8 bits lose of random weights is no matter of TensorRT: there both run the graph in 8 bits.
+    wanted = exported
+    if precision == "int8":
+        wanted = model = _write_8_bits(exported, tmp_path)[0]
+    session = onnxruntime.InferenceSession(str(wanted), providers=["CPUExecutionProvider"])
     shape = (2, *session.get_inputs()[0].shape[1:])
     frames = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     components, heatmap = session.run(["components", "heatmap"], {"frames": frames})

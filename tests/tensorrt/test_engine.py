@@ -92,6 +92,51 @@ def test_what_fails_is_one_sentence(machine: Machine, fault: str, words: str) ->
         machine.load()
 
 
+_NULL = r"pybind11::init\(\): factory function returned nullptr"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("Builder", f"gives no builder: {_NULL}"),
+        ("OnnxParser", f"gives no parser: {_NULL}"),
+        ("Runtime", f"gives no runtime: {_NULL}"),
+        ("Network", "gives no network: no reason given"),
+        ("Config", "gives no configuration: no reason given"),
+    ],
+)
+def test_a_library_that_gives_nothing_is_a_sentence(
+    machine: Machine, name: str, words: str
+) -> None:
+    """As the bindings do where the library is of another version: TypeError, or None."""
+    machine.tensorrt.gives_no = name
+    with pytest.raises(
+        BackendError, match=rf"^TensorRT 11.4.0 does not start, it {words}; check the driver"
+    ):
+        machine.load()
+
+
+def test_memory_that_is_not_taken_is_a_sentence(machine: Machine) -> None:
+    machine.tensorrt.takes_addresses = False
+    with pytest.raises(
+        BackendError,
+        match=r"does not take the memory for \w+ \[2, .*\]: no reason given; take another --backend",
+    ):
+        machine.load()
+    gc.collect()
+    assert machine.cuda.n_live == 0
+
+
+def test_auto_passes_over_a_library_that_does_not_start(
+    machine: Machine, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    machine.tensorrt.gives_no = "Runtime"
+    ways = [tiny_bundle.artefact(name) for name in ("tensorrt", "onnxruntime")]
+    bundle = open_bundle(tiny_bundle.make_bundle(tmp_path / "a.vad", artefacts=ways))
+    assert open_engine(bundle).backend == "onnxruntime"
+    assert "engine refused: tensorrt fp32: TensorRT 11.4.0 does not start" in caplog.text
+
+
 def test_a_gpu_that_fails_in_a_call_is_a_sentence(machine: Machine) -> None:
     machine.cuda.can_capture = False
     engine = machine.load()

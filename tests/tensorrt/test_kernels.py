@@ -9,6 +9,7 @@ import pytest
 
 from tests.tensorrt.conftest import Machine
 from tests.tensorrt.scores import assert_scores
+from vadfast.errors import BackendError
 from vadfast.runtime.tensorrt import kernels, private_file
 
 
@@ -42,6 +43,23 @@ def test_tensorrt_itself_has_none(machine: Machine) -> None:
     machine.load()
     assert machine.tensorrt.n_compiled == 0
     assert ".kernels" not in machine.kept
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("RuntimeConfig", "does not start, it gives no configuration: no reason given"),
+        ("RuntimeCache", "does not start, it gives no cache of kernels: no reason given"),
+        ("", "does not take its cache of kernels: no reason given; take another --backend"),
+    ],
+)
+def test_kernels_that_have_no_place_are_a_sentence(
+    rtx_machine: Machine, name: str, words: str
+) -> None:
+    rtx_machine.tensorrt.gives_no = name
+    rtx_machine.tensorrt.takes_cache = bool(name)
+    with pytest.raises(BackendError, match=rf"^TensorRT-RTX 11.4.0 {words}"):
+        rtx_machine.load()
 
 
 def test_what_does_not_fit_is_compiled_again_and_replaced(

@@ -83,6 +83,7 @@ def test_its_bundle_holds_the_graphs_and_opens_where_there_is_a_gpu(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     _computes(machine, scorer)
+    machine.tensorrt.float32_takes_s = 0.01  # or chance would say which of the others ship
     report = build_bundle(run, tmp_path / "a.vad", QUICK)
     assert {(row.backend, row.precision) for row in report.race} == {
         ("eager", "fp32"),

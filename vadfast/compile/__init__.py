@@ -4,22 +4,21 @@ Nothing is imported before it is used: ``vadfast.compile.backends`` is named by 
 runtime.
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vadfast.compile.build import build_bundle
     from vadfast.compile.module import ModuleSpec
+    from vadfast.compile.plan import Options
+    from vadfast.compile.report import Report
 
-__all__ = ["ModuleSpec", "build_bundle"]
+__all__ = ["ModuleSpec", "Options", "Report", "build_bundle"]
+
+_HOMES = {"ModuleSpec": "module", "Options": "plan", "Report": "report", "build_bundle": "build"}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "build_bundle":
-        from vadfast.compile.build import build_bundle
-
-        return build_bundle
-    if name == "ModuleSpec":
-        from vadfast.compile.module import ModuleSpec
-
-        return ModuleSpec
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -80,7 +80,11 @@ def command(
         ),
     ] = None,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="CPU threads; default: each engine's own.")
+        int | None,
+        typer.Option(
+            min=1,
+            help="CPU threads of every engine, also where the bundle runs, if it has as many CPUs; default: measured before the race.",
+        ),
     ] = None,
     false_alarms: Annotated[
         str | None,
@@ -134,6 +138,10 @@ def command(
         raise UsageError(
             f"compile: takes RUN or --module PACKAGE.MODULE:FACTORY, got {given}; see --help"
         )
+    if dry_run and report_file is not None:
+        raise UsageError(
+            f"--report: {report_file} would show what was run, and --dry-run runs nothing; leave one of them out (--json writes the plan)"
+        )
     options = Options(
         target=target,
         precision=precision,
@@ -162,10 +170,12 @@ def command(
     check_writable("--json", json_file)
     source = _source(run, module)
     if dry_run:
-        from vadfast.compile.dry_run import words
+        from vadfast.compile.dry_run import foresee, words
 
-        for line in words(plan_build(source, out, options)):
-            typer.echo(line)
+        foreseen = foresee(plan_build(source, out, options))
+        _write_json(foreseen, json_file)
+        if json_file != Path("-"):
+            typer.echo("\n".join(words(foreseen)))
         return
     evidence = Evidence()
     try:
@@ -231,8 +241,10 @@ def _say_copyleft(bundle: Path) -> None:
 def _write_report(document: dict[str, Any], evidence: "Evidence", file: Path | None) -> None:
     if file is not None:
         from vadfast.compile.html_report import write_report
+        from vadfast.errors import without_logins
 
-        write_report(document, evidence, file, command_line=shlex.join(sys.orig_argv))
+        typed = shlex.join(map(without_logins, sys.orig_argv))
+        write_report(document, evidence, file, command_line=typed)
         talk.print(f"report: {file}", markup=False)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vadfast.compile.windows import Run
+from vadfast.errors import BackendError, first_line
 from vadfast.progress import Steps
 from vadfast.runtime.engine import Engine, Outputs, run_windows
 
@@ -49,6 +50,18 @@ class Answers:
         )
 
 
+class FailuresNamed:
+    """Within, what an engine's library raises when it runs is a BackendError; libraries' errors share no base but Exception."""
+
+    def __enter__(self) -> None:
+        """Costs nothing."""
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """Names what was raised."""
+        if isinstance(error, Exception) and not isinstance(error, BackendError):
+            raise BackendError(f"failed when it ran: {first_line(error)}") from error
+
+
 def score_runs(
     engine: Engine,
     runs: Sequence[Run],
@@ -59,13 +72,17 @@ def score_runs(
     """Returns what ``engine`` says about the runs ``which``, all by default; ``steps`` advances once a window that it is asked about.
 
     ``answers`` are those it gave before; they are not asked again, and grow by the others.
+
+    Raises:
+        BackendError: the engine failed when it ran.
     """
     answers = Answers() if answers is None else answers
     which = range(len(runs)) if which is None else which
     missing = answers.missing(runs, which)
     for first in range(0, len(missing), engine.batch):
         part = missing[first : first + engine.batch]
-        for outputs in run_windows(engine, [runs[r].window(i)[0] for r, i in part]):
-            answers.take(part, outputs)
+        with FailuresNamed():
+            for outputs in run_windows(engine, [runs[r].window(i)[0] for r, i in part]):
+                answers.take(part, outputs)
         steps.advance(len(part))
     return answers.scored(runs, which)

@@ -29,11 +29,11 @@ from vadfast.compile.candidates import (
     gate_record,
     make_candidates,
     row_of,
+    slower_than_eager,
 )
 from vadfast.compile.evidence import Evidence
 from vadfast.compile.export import export_onnx
 from vadfast.compile.false_alarms import parse_rate
-from vadfast.compile.gate import bounds_of
 from vadfast.compile.int8 import Int8, make_int8
 from vadfast.compile.judging import judge_all
 from vadfast.compile.plan import Options, Plan, plan_build
@@ -81,8 +81,6 @@ def build_bundle(
         GateError: no candidate that may ship keeps the scores; nothing is written.
     """
     plan = plan_build(source, out, options or Options())
-    # Before the minutes of work: a component whose unit has no bound cannot be gated.
-    bounds_of(plan.bounds["fp32"], plan.model.components)
     with tempfile.TemporaryDirectory(prefix="vadfast-compile-") as scratch:
         return _build(plan, Path(scratch), evidence or Evidence())
 
@@ -127,6 +125,7 @@ def _decide(
     note_load(options.rounds, load)
     race_candidates(running, runs, options.rounds)
     load_after = load_average()
+    running = [c for c in running if c.engine is not None]
     shipped = judge_all(running, eager, runs, truth, plan.card, evidence)
     rows = named_ties([row_of(c, shipped) for c in candidates])
     gate = gate_record(plan, runs, candidates, int8)
@@ -137,6 +136,7 @@ def _decide(
         gate=gate,
         load=load,
         load_after=load_after,
+        notes=slower_than_eager(candidates, shipped),
     )
     if not shipped:
         talk.print(race_table(rows, load=(load, load_after)))
@@ -163,6 +163,7 @@ def _decide(
         shipped=shipped,
         gate=gate,
         rows=rows,
+        load=(load, load_after),
     )
     key = open_key(plan.options.sign)
     sealed = write_sealed(plan, manifest, folder, shipped, golden, networks, key)

@@ -52,11 +52,16 @@ class GoldenWindows:
     components: npt.NDArray[np.float32]  # [n, K]; of bags their scores [n, N]
 
 
+def n_golden(median_ms: float) -> int:
+    """Returns how many windows a bundle carries: up to 8, fewer where ``median_ms`` each would make loading slow."""
+    return int(np.clip(_GOLDEN_BUDGET_MS // median_ms, MIN_GOLDEN, MAX_GOLDEN))
+
+
 def choose_golden(
     runs: Sequence[Run], components: Sequence[npt.NDArray[np.float32]], *, median_ms: float
 ) -> GoldenWindows:
-    """Takes up to 8 windows, spread over the normal runs; fewer where ``median_ms`` each would make loading slow."""
-    n = int(np.clip(_GOLDEN_BUDGET_MS // median_ms, MIN_GOLDEN, MAX_GOLDEN))
+    """Takes ``n_golden`` windows, spread over the normal runs."""
+    n = n_golden(median_ms)
     places = [(r, i) for r, run in enumerate(runs) if run.labels is None for i in range(len(run))]
     chosen = [places[j] for j in spread(len(places), n)]
     return GoldenWindows(

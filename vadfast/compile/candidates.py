@@ -9,6 +9,7 @@ from typing import Any
 from vadfast.cli import talk
 from vadfast.compile.answers import Answers
 from vadfast.compile.backends import (
+    ON_GPU,
     Backend,
     Precision,
     Workshop,
@@ -20,11 +21,11 @@ from vadfast.compile.backends.inductor import InductorBackend
 from vadfast.compile.gate import Verdict, bounds_of
 from vadfast.compile.int8 import Int8
 from vadfast.compile.plan import Plan
-from vadfast.compile.report import Row
+from vadfast.compile.report import Row, quantiles_ms
 from vadfast.compile.windows import Run
 from vadfast.errors import BackendError
-from vadfast.race import Timing
-from vadfast.runtime.engine import Engine
+from vadfast.race import Timing, short_ms
+from vadfast.runtime.engine import Engine, n_cpus
 from vadfast.runtime.manifest import Threads
 
 
@@ -42,7 +43,7 @@ class Candidate:
     timing: Timing | None = None
     verdict: Verdict | None = None
     judged: tuple[int, ...] = ()  # which runs of the gate
-    threads: Threads | None = None  # as measured before the race
+    threads: Threads | None = None  # as asked for, or as measured before the race
     said: Answers = field(default_factory=Answers)  # about the gate's windows
 
     @property
@@ -50,6 +51,13 @@ class Candidate:
         """Of the race, which it must have run."""
         assert self.timing is not None
         return self.timing.median_ms
+
+    def drop(self, reason: str) -> None:
+        """Takes it out of the run, for ``reason``: its row has no numbers."""
+        if self.engine is not None:
+            self.engine.close()
+        self.engine = self.timing = self.verdict = None
+        self.reason, self.said = reason, Answers()
 
     @property
     def passed(self) -> bool:
@@ -80,7 +88,7 @@ def make_candidates(plan: Plan, workshop: Workshop, int8: Int8) -> list[Candidat
         may_ship = backend.name in plan.options.ship and precision in wanted
         for batch in plan.options.batches:
             candidate = Candidate(backend, precision, batch, may_ship)
-            candidate.threads = workshop.tuned.get(backend.name)
+            candidate.threads = _threads(backend, workshop)
             candidate.shippable = plan.run is not None or backend.name not in ("eager", "cuda")
             candidate.reason = _refusal(candidate, plan, int8)
             if not candidate.reason:
@@ -89,6 +97,13 @@ def make_candidates(plan: Plan, workshop: Workshop, int8: Int8) -> list[Candidat
                 candidate.said = int8.said
             candidates.append(candidate)
     return candidates
+
+
+def _threads(backend: Backend, workshop: Workshop) -> Threads | None:
+    """What the engine is told, which its artefact keeps: the runtime tells it the same where as many CPUs are."""
+    if workshop.threads is None or any(backend.name in names for names in ON_GPU.values()):
+        return workshop.tuned.get(backend.name)
+    return Threads(n=workshop.threads, cpus=n_cpus())
 
 
 def _refusal(candidate: Candidate, plan: Plan, int8: Int8) -> str:
@@ -119,9 +134,24 @@ def choose(candidates: Sequence[Candidate]) -> list[Candidate]:
 
     So a bf16 winner is followed by the best fp32 one, for a CPU without bf16, and one library by another where only one of them
     is installed. OpenVINO and ONNX Runtime read the same model.onnx; MNN's file holds the weights once more.
+    What is slower than its own backend in float32 would lose digits for nothing, and does not ship.
     """
-    passed = (c for c in candidates if c.may_ship and c.passed)
+    passed = (c for c in candidates if c.may_ship and c.passed and not _is_outrun(c, candidates))
     return sorted(passed, key=lambda c: (c.batch, c.median_ms))
+
+
+def _is_outrun(candidate: Candidate, candidates: Sequence[Candidate]) -> bool:
+    """Whether it computes with fewer digits, and its backend in float32 passed and is as fast.
+
+    Another backend that is faster does not count: it may not be installed where the bundle runs.
+    """
+    return candidate.precision != "fp32" and any(
+        c.precision == "fp32"
+        and (c.backend.name, c.batch) == (candidate.backend.name, candidate.batch)
+        and c.passed
+        and c.median_ms <= candidate.median_ms
+        for c in candidates
+    )
 
 
 def row_of(candidate: Candidate, shipped: Sequence[Candidate]) -> Row:
@@ -129,7 +159,7 @@ def row_of(candidate: Candidate, shipped: Sequence[Candidate]) -> Row:
     row = Row(candidate.backend.name, candidate.precision, candidate.batch, reason=candidate.reason)
     if candidate.timing is None or candidate.verdict is None:
         return row
-    timing, verdict = candidate.timing, candidate.verdict
+    timing, verdict, told = candidate.timing, candidate.verdict, candidate.threads
     if verdict.faults:
         reason = "fails the gate: " + "; ".join(verdict.faults)
     elif candidate in shipped:
@@ -139,6 +169,9 @@ def row_of(candidate: Candidate, shipped: Sequence[Candidate]) -> Row:
             if place == 1
             else f"ships as choice {place}, for where those before it cannot run"
         )
+    elif candidate.may_ship:
+        # It passed, so it was left out by ``choose``; that float32 engine ships in its place.
+        reason = f"slower than {candidate.backend.name} fp32, so it would lose digits for nothing"
     else:
         role = "the reference" if candidate.backend.name == "eager" else "peer"
         torch = ", with torch" if "torch" in candidate.backend.packages else ""
@@ -154,7 +187,31 @@ def row_of(candidate: Candidate, shipped: Sequence[Candidate]) -> Row:
         delta_auc=verdict.worst_delta_auc,
         shipped=candidate in shipped,
         reason=reason,
+        n_rounds=len(timing.round_ms),
+        threads=told.n if told else None,
+        pinned=told.pinned if told else None,
+        **quantiles_ms(timing.round_ms),
     )
+
+
+def slower_than_eager(
+    candidates: Sequence[Candidate], shipped: Sequence[Candidate]
+) -> tuple[str, ...]:
+    """Returns a sentence for each batch whose fastest engine that ships is slower than eager float32, which all are compared with."""
+    said = []
+    for eager in (c for c in candidates if c.backend.name == "eager" and c.timing is not None):
+        first = next((c for c in shipped if c.batch == eager.batch), None)
+        if first is None or first.median_ms <= eager.median_ms:
+            continue
+        assert first.timing is not None  # what ships has raced
+        assert eager.timing is not None
+        mine, its = (short_ms(c.median_ms / c.batch) for c in (first, eager))
+        chance = "; their 95 % intervals overlap" * (first.timing.lo_ms <= eager.timing.hi_ms)
+        said.append(
+            f"slower than eager float32: {first.backend.name} {first.precision}, batch {first.batch}, takes {mine} ms a window and eager {its}{chance}"
+            + ("; --ship eager ships PyTorch itself" if eager.shippable else "")
+        )
+    return tuple(said)
 
 
 def gate_record(

@@ -1,15 +1,17 @@
-"""What ``--dry-run`` says: what a compile run would do, from what, for how long; nothing is written."""
+"""What ``--dry-run`` says: what a compile run would do, from what, for how long, in how much room; nothing is written."""
 
 import math
-import shutil
+import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 
-from vadfast.cli import nearest_folder
 from vadfast.compile.backends import Backend, Precision, pairs_of, refusal
+from vadfast.compile.disk_space import bundle_bytes, free_bytes, scratch_bytes
 from vadfast.compile.int8 import N_RANGES
 from vadfast.compile.judging import EVERY
 from vadfast.compile.plan import Plan
@@ -36,35 +38,77 @@ _EXPORT_S = 8.0
 _MEASURE_S = 1.0
 
 
-def words(plan: Plan) -> Iterator[str]:
-    """Yields the lines of ``--dry-run``; the last but one takes a second, in which eager float32 is timed."""
+def foresee(plan: Plan) -> dict[str, Any]:
+    """Returns what ``--dry-run --json`` writes: plain values. It takes a second, in which eager float32 is timed."""
     spec, options = plan.model.input, plan.options
-    kind = "bundle" if options.format == "bundle" else "Triton model"
-    exists = f"{'replace' if plan.out.exists() else 'write'} the {kind}"
-    origin = plan.run or "the module of --module"
-    yield f"would {exists} {plan.out} from {origin} (method {plan.model.method})"
-    yield f"input: {spec.n_frames} frames of {spec.width}x{spec.height}"
-    engines = []
+    engines, candidates = [], []
     for backend, precision in pairs_of(options.target, options.precision):
         reason = refusal(backend, precision)
-        role = "may ship" if backend.name in options.ship else "peer only"
-        yield f"candidate {backend.name} {precision}: {reason or role}"
+        candidates.append(
+            {
+                "backend": backend.name,
+                "precision": precision,
+                "may_ship": backend.name in options.ship,
+                "refused": reason,
+            }
+        )
         if reason is None:
             engines.append((backend, precision))
-    n_windows = sum(run.n for run in plan.runs)
-    ladder = ", ".join(map(str, options.batches))
-    yield f"race: {options.rounds} alternating rounds at batch {ladder}"
-    yield f"gate: {n_windows} real windows in {len(plan.runs)} runs, {plan.labels_words or 'no labels, so no AUC'}"
-    yield f"calibration: {plan.n_normal_frames} frames of {plan.normal_words}"
     eager_s = _eager_s(plan)
+    sizes = bundle_bytes(plan, engines, _fastest(plan, engines) * eager_s * 1e3)
+    n_bytes = sum(sizes.values())
+    return {
+        "out": str(plan.out),
+        "format": options.format,
+        "replaces": plan.out.exists(),
+        "run": None if plan.run is None else str(plan.run),
+        "method": plan.model.method,
+        "input": {"n_frames": spec.n_frames, "width": spec.width, "height": spec.height},
+        "candidates": candidates,
+        "race": {"rounds": options.rounds, "batches": list(options.batches)},
+        "gate": {
+            "n_windows": sum(run.n for run in plan.runs),
+            "n_runs": len(plan.runs),
+            "labels": plan.labels_words,
+        },
+        "calibration": {"n_frames": plan.n_normal_frames, "source": plan.normal_words},
+        "time": {"estimate_s": estimate_s(plan, engines, eager_s), "eager_ms": eager_s * 1e3},
+        "disk": {
+            "bytes": n_bytes,
+            "of": sizes,
+            "free": free_bytes(plan.out.parent),
+            "scratch": scratch_bytes(plan, engines, n_bytes),
+            "scratch_folder": tempfile.gettempdir(),
+            "scratch_free": free_bytes(Path(tempfile.gettempdir())),
+        },
+    }
+
+
+def words(foreseen: Mapping[str, Any]) -> Iterator[str]:
+    """Yields the lines of ``--dry-run`` for what ``foresee`` returned."""
+    found = foreseen
+    kind = "bundle" if found["format"] == "bundle" else "Triton model"
+    exists = f"{'replace' if found['replaces'] else 'write'} the {kind}"
+    origin = found["run"] or "the module of --module"
+    yield f"would {exists} {found['out']} from {origin} (method {found['method']})"
+    spec, race, gate = found["input"], found["race"], found["gate"]
+    yield f"input: {spec['n_frames']} frames of {spec['width']}x{spec['height']}"
+    for candidate in found["candidates"]:
+        role = "may ship" if candidate["may_ship"] else "peer only"
+        yield f"candidate {candidate['backend']} {candidate['precision']}: {candidate['refused'] or role}"
+    ladder = ", ".join(map(str, race["batches"]))
+    yield f"race: {race['rounds']} alternating rounds at batch {ladder}"
+    yield f"gate: {gate['n_windows']} real windows in {gate['n_runs']} runs, {gate['labels'] or 'no labels, so no AUC'}"
+    yield f"calibration: {found['calibration']['n_frames']} frames of {found['calibration']['source']}"
+    taken, disk = found["time"], found["disk"]
     yield (
-        f"time: about {_duration(estimate_s(plan, engines, eager_s))}, an estimate: one eager call took {eager_s * 1e3:.3g} ms here, and other engines "
+        f"time: about {_duration(taken['estimate_s'])}, an estimate: one eager call took {taken['eager_ms']:.3g} ms here, and other engines "
         "are taken to be as much faster as on an EPYC with AVX-512 at 256 px; finding the layers that int8 must leave out is not in it"
     )
-    weights = sum(4 * p.numel() for p in plan.model.scorer.parameters())
-    golden = 8 * spec.n_pictures * spec.height * spec.width * 3
-    free = shutil.disk_usage(nearest_folder(plan.out.absolute().parent)).free
-    yield f"disk: about {(weights + golden) / 1e6:.0f} MB, {free / 1e6:.0f} MB free"
+    yield (
+        f"disk: about {_megabytes(disk['bytes'])} for the {kind}, {_megabytes(disk['free'])} free; about {_megabytes(disk['scratch'])} in "
+        f"{disk['scratch_folder']} meanwhile, {_megabytes(disk['scratch_free'])} free"
+    )
 
 
 def estimate_s(plan: Plan, engines: Sequence[tuple[Backend, Precision]], eager_s: float) -> float:
@@ -74,8 +118,7 @@ def estimate_s(plan: Plan, engines: Sequence[tuple[Backend, Precision]], eager_s
     by the fastest that may ship.
     """
     n_windows = sum(run.n for run in plan.runs)
-    able = [_ratio(*pair) for pair in engines if pair[0].name in plan.options.ship]
-    fastest = min(able, default=1.0)
+    fastest = _fastest(plan, engines)
     in_8_bits = [_ratio(*pair) for pair in engines if pair[1].startswith("int8")]
     total = _EXPORT_S + n_windows * eager_s  # the truth of the gate
     if in_8_bits:
@@ -91,6 +134,12 @@ def estimate_s(plan: Plan, engines: Sequence[tuple[Backend, Precision]], eager_s
             share = judged_on / EVERY if precision == "fp32" else judged_on
             total += max(share - n_raced * batch, 0) * eager_s * ratio
     return total + plan.n_normal_frames * eager_s * fastest
+
+
+def _fastest(plan: Plan, engines: Sequence[tuple[Backend, Precision]]) -> float:
+    """What the fastest of ``engines`` that may ship takes of eager's time."""
+    able = [_ratio(*pair) for pair in engines if pair[0].name in plan.options.ship]
+    return min(able, default=1.0)
 
 
 def _ratio(backend: Backend, precision: Precision) -> float:
@@ -113,3 +162,7 @@ def _eager_s(plan: Plan) -> float:
 
 def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
+
+
+def _megabytes(n_bytes: int) -> str:
+    return f"{n_bytes / 1e6:.0f} MB" if n_bytes >= 1e7 else f"{n_bytes / 1e6:.1f} MB"

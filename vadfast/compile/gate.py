@@ -142,8 +142,8 @@ def bounds_of(bounds: Bounds, components: Sequence[Component]) -> dict[str, floa
     for component in components:
         if component.unit not in table:
             raise BuildError(
-                f"gate: component {component.name!r} must have a unit with a bound ({', '.join(table)}), "
-                f"got {component.unit!r}; add it to BOUNDS in vadfast/compile/gate.py"
+                f"gate: component {component.name!r} must have a unit with a bound ({', '.join(table)}), got {component.unit!r}; "
+                "declare dB for decibels, or divide it by its deviation on training video and declare sd"
             )
     return {component.name: table[component.unit] for component in components}
 

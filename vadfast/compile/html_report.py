@@ -5,7 +5,6 @@ escaped by the template; the page's own policy forbids scripts and every request
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
@@ -19,6 +18,7 @@ from vadfast.atomic import write_text
 from vadfast.compile.backends import all_backends
 from vadfast.compile.distributions import version_of
 from vadfast.compile.evidence import Evidence, Name
+from vadfast.compile.gate_table import gate_table, words
 from vadfast.compile.plots import (
     draw_agreement,
     draw_calibration,
@@ -63,11 +63,12 @@ def write_report(
         verdict=_verdict(document, rows),
         n_rounds=max((len(t.round_ms) for race in races for _, t in race), default=0),
         load=load,
+        notes=document["notes"],
         rows=[row.cells() for row in rows],
-        compared="" if other is None else _words(other),
+        compared="" if other is None else words(other),
         gate=document["gate"],
         int8=int8_words(document["gate"]["int8"]),
-        judged=_judged(document["gate"], evidence.auc_resolution),
+        judged=gate_table(document["gate"], evidence.auc_resolution),
         places=[_place(p.video, p.frame, p.abnormal) for p in evidence.pictures],
         calibration=document["calibration"],
         alert=document["alert"],
@@ -87,7 +88,7 @@ class _Row:
     def __init__(self, values: dict[str, Any], evidence: Evidence) -> None:
         self.values = values
         self.name: Name = (values["backend"], values["precision"], values["batch"])
-        self.batch, self.words = self.name[2], _words(self.name)
+        self.batch, self.words = self.name[2], words(self.name)
         self.shipped: bool = values["shipped"]
         self.timing = _per_window(self.name, evidence)
         # What takes turns does the same work: a batch is compared with eager's of its own.
@@ -107,7 +108,25 @@ class _Row:
             "ratio": "{:.2f} [{:.2f}, {:.2f}]".format(*self.ratio) if self.ratio else "-",
             "error": "-" if v["max_score_error"] is None else f"{v['max_score_error']:.2g}",
             "delta": "-" if v["delta_auc"] is None else f"{v['delta_auc']:+.4f}",
+            "spread": self._spread(),
+            "threads": self._threads(),
         }
+
+    def _spread(self) -> str:
+        """Quantiles of the rounds: 50 %, 90 %, and 99 % or, of too few rounds for it, the slowest."""
+        v = self.values
+        if v["p90_ms"] is None:
+            return "-"
+        last = "p99_ms" if v["p99_ms"] is not None else "max_ms"
+        p50, p90, end = (short_ms(v[k] / self.batch) for k in ("median_ms", "p90_ms", last))
+        return f"{p50} / {p90} / {'max ' if last == 'max_ms' else ''}{end}"
+
+    def _threads(self) -> str:
+        if self.timing is None:
+            return "-"
+        number, pinned = self.values["threads"], self.values["pinned"]
+        tied = {None: "", False: ", not tied to CPUs", True: ", tied to CPUs"}[pinned]
+        return ("its own" if number is None else str(number)) + tied
 
 
 def _per_window(name: Name, evidence: Evidence) -> Timing | None:
@@ -140,19 +159,15 @@ def _figures(
     found["agreements"] = []
     if evidence.eager is None:
         return found
-    eagers = {_words(name) for name in evidence.answers if name[:2] == evidence.eager[:2]}
+    eagers = {words(name) for name in evidence.answers if name[:2] == evidence.eager[:2]}
     found["race_svg"] = _svg(draw_race(races, eagers), "race", "median of each candidate")
     found["rounds_svg"] = _svg(
         draw_rounds([row for race in races for row in race], eagers), "rounds", "every round"
     )
     if other is not None:
-        eager, answer, words = (
-            evidence.answers[evidence.eager],
-            evidence.answers[other],
-            _words(other),
-        )
+        eager, answer = evidence.answers[evidence.eager], evidence.answers[other]
         found["heat_svg"] = _svg(
-            draw_heat(evidence.pictures, eager, answer, words), "heat", "heat maps of both"
+            draw_heat(evidence.pictures, eager, answer, words(other)), "heat", "heat maps of both"
         )
         bounds = next(
             c["bounds"]
@@ -167,7 +182,7 @@ def _figures(
                 component=k,
                 label=f"{component.name}, {component.unit}",
                 bound=bounds[component.name],
-                name=words,
+                name=words(other),
             )
             caption = (
                 f"{component.name}: high is {component.high_is}. Below: how far apart, in {component.unit}; dots at the bottom are "
@@ -199,49 +214,6 @@ def _verdict(document: dict[str, Any], rows: Sequence[_Row]) -> str:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Gate:
-    """The gate's table: a column a criterion, a row a candidate; a cell is what was found and what is allowed."""
-
-    columns: list[str]
-    rows: list[dict[str, Any]]
-
-
-def _judged(gate: dict[str, Any], auc_resolution: float) -> _Gate:
-    candidates = gate["candidates"]
-    components = list(dict.fromkeys(name for c in candidates for name in c["bounds"]))
-    protocols = list(dict.fromkeys(name for c in candidates for name in c["delta_auc"]))
-    columns = [
-        *(f"{name}: {what}" for name in components for what in ("error", "correlation")),
-        *(f"ΔAUC {protocol}" for protocol in protocols),
-        "heat map: error",
-    ]
-    rows = []
-    for c in candidates:
-        bounds = gate["bounds"][c["precision"]]
-        cells = []
-        for name in components:
-            cells += [
-                _cell(c["score_error"].get(name), "{:.2g}", "≤", c["bounds"][name]),
-                _cell(c["correlation"].get(name), "{:.6f}", "≥", bounds["correlation"]),
-            ]
-        auc = max(bounds["auc"], auc_resolution)
-        cells += [_cell(c["delta_auc"].get(p), "{:+.4f}", "±", auc) for p in protocols]
-        cells.append(_cell(c["heatmap_error"], "{:.2g}", "≤", bounds["heatmap"]))
-        rows.append(
-            {
-                "name": _words((c["backend"], c["precision"], c["batch"])),
-                "cells": cells,
-                "verdict": "passed" if c["passed"] else "; ".join(c["faults"]),
-            }
-        )
-    return _Gate(columns, rows)
-
-
-def _cell(found: float | None, form: str, sign: str, allowed: float) -> tuple[str, str]:
-    return "-" if found is None else form.format(found), f"{sign} {allowed:.4g}"
-
-
 def _facts(document: dict[str, Any], load: tuple[float, float]) -> Iterator[tuple[str, str]]:
     here = machine(torch_gpu())
     yield "CPU", f"{here['cpu']}, {here['n_cpus']} CPUs, {', '.join(here['features'])}"
@@ -266,11 +238,6 @@ def _versions(packages: Sequence[str]) -> Iterator[str]:
 def _place(video: str, frame: int, abnormal: bool | None) -> str:
     labelled = {None: "normal video", False: "labelled normal", True: "labelled abnormal"}[abnormal]
     return f"{video}, frame {frame}, {labelled}"
-
-
-def _words(name: Name) -> str:
-    backend, precision, batch = name
-    return f"{backend} {precision}" + (f" batch {batch}" if batch > 1 else "")
 
 
 def _svg(figure: Figure, name: str, description: str) -> Markup:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from vadfast.compile.answers import Answers, Scored, score_runs
+from vadfast.compile.answers import Answers, FailuresNamed, Scored, score_runs
 from vadfast.compile.backends import INT8_MODEL, Backend, Precision, Workshop
 from vadfast.compile.gate import Scorecard, bounds_of, judge
 from vadfast.compile.keep_float import Trial, layers_in_float, usual_attempts
@@ -97,7 +97,8 @@ class _Bench:
         errors = []
         try:
             for r, i in (places[k] for k in spread(len(places), _N_ALONE)):
-                got = engine(self.runs[r].window(i)).components[0]
+                with FailuresNamed():
+                    got = engine(self.runs[r].window(i)).components[0]
                 errors.append(np.abs(got - self.truth.components[r][i]) / allowed)
                 bar.advance()
         finally:

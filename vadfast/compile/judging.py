@@ -12,6 +12,7 @@ from vadfast.compile.candidates import Candidate, choose
 from vadfast.compile.evidence import Evidence
 from vadfast.compile.gate import Scorecard, judge
 from vadfast.compile.windows import Run
+from vadfast.errors import BackendError
 from vadfast.progress import Steps, steps
 
 EVERY = 3  # of the runs: one of so many is judged on
@@ -26,9 +27,15 @@ class _Gate:
     card: Scorecard
     evidence: Evidence
 
-    def score(self, candidate: Candidate, which: tuple[int, ...], bar: Steps) -> Scored:
+    def ask(self, candidate: Candidate, which: tuple[int, ...], bar: Steps) -> None:
+        """Gives ``candidate`` its verdict on the runs ``which``; it is dropped if it fails there."""
         assert candidate.engine is not None
-        return score_runs(candidate.engine, self.runs, bar, candidate.said, which)
+        try:
+            scored = score_runs(candidate.engine, self.runs, bar, candidate.said, which)
+        except BackendError as error:
+            candidate.drop(str(error))
+        else:
+            self.judge(candidate, which, scored)
 
     def judge(self, candidate: Candidate, which: tuple[int, ...], scored: Scored) -> None:
         """Gives ``candidate`` its verdict by what it said about the runs ``which``."""
@@ -67,16 +74,16 @@ def judge_all(
     with steps("gate", n_missing) as bar:
         gate.judge(eager, everything, truth)
         for candidate, which in plan:
-            gate.judge(candidate, which, gate.score(candidate, which, bar))
+            gate.ask(candidate, which, bar)
         # What ships first calibrates and is drawn; where nothing ships, the fastest that might have.
         while (first := _first(candidates)) is not None and first.judged != everything:
             bar.expect(len(first.said.missing(runs, everything)))
-            gate.judge(first, everything, gate.score(first, everything, bar))
+            gate.ask(first, everything, bar)
     return choose(candidates)
 
 
 def _first(candidates: Sequence[Candidate]) -> Candidate | None:
-    able = [c for c in candidates if c.may_ship]
+    able = [c for c in candidates if c.may_ship and c.engine is not None]
     fastest = sorted(able, key=lambda c: (c.batch, c.median_ms))
     return next(iter(choose(candidates) or fastest), None)
 

@@ -8,6 +8,7 @@ import hashlib
 import importlib
 import importlib.util
 import os
+import sys
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -101,6 +102,7 @@ def load_module(named: str) -> ModuleSpec:
         raise UsageError(
             f"--module: must be package.module:factory, got {named!r}; name the function that returns a ModuleSpec, {_SHOWN}"
         )
+    _find_in_current_folder()
     factory = getattr(_imported(name), attribute, None)
     if not callable(factory):
         raise UsageError(
@@ -154,6 +156,12 @@ def hash_of(module: nn.Module) -> str:
             digest.update(f"{name} {value.dtype} {list(value.shape)}\n".encode())
             digest.update(value.detach().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def _find_in_current_folder() -> None:
+    """As ``python -m`` does, for what is imported later, too; the console script has its own folder in that place."""
+    if not sys.flags.safe_path and not {"", os.getcwd()} & set(sys.path):
+        sys.path.insert(0, os.getcwd())
 
 
 def _imported(name: str) -> Any:

@@ -22,8 +22,8 @@ from vadfast.compile.bundle import check_target
 from vadfast.compile.calibrate import check_length, check_peaks
 from vadfast.compile.false_alarms import FRAMES_A_PEAK, MIN_PEAKS, parse_rate
 from vadfast.compile.footage import labelled_video, normal_video, own_dataset
-from vadfast.compile.gate import Bounds, Scorecard, parse_bounds
-from vadfast.compile.signing import open_key
+from vadfast.compile.gate import Bounds, Scorecard, bounds_of, parse_bounds
+from vadfast.compile.signing import check_key
 from vadfast.compile.triton_repository import ENGINE, model_folder
 from vadfast.compile.windows import PlannedRun, Tail, plan_runs
 from vadfast.errors import BackendError, UsageError
@@ -143,22 +143,26 @@ def plan_build(source: "Path | ModuleSpec", out: Path, options: Options) -> Plan
     Raises:
         UsageError: an option, the run, the data or ``out`` is not usable.
         BackendError: the target that is named cannot run here.
-        BuildError: the network does not take or return what its ``ModuleSpec`` says.
+        BuildError: the network does not take or return what its ``ModuleSpec`` says, or the gate has no bound for a component's unit.
     """
     options.check()
-    parse_bounds(options.gate)
+    bounds = parse_bounds(options.gate)
     if options.false_alarms is not None:
         parse_rate(options.false_alarms)
-    if options.sign is not None:
-        open_key(options.sign)  # a wrong one is said before the minutes of work
+    check_key(options.sign)  # a wrong one is said before the minutes of work
     run = source if isinstance(source, Path) else None
     if options.target == "cuda":  # what needs torch ships when it is named
+        if run is None:
+            raise UsageError(
+                "--target: cuda reads a run directory, which a network of --module has none of; take tensorrt or cpu"
+            )
         options = replace(options, ship=(*options.ship, "cuda"))
     if run is None and (wrong := [name for name in ("eager", "cuda") if name in options.ship]):
         raise UsageError(
             f"--ship: {wrong[0]} reads a run directory, which a network of --module has none of; leave it out"
         )
     model = _opened(source)
+    bounds_of(bounds["fp32"], model.components)  # what has none cannot be gated
     if options.format == "triton-repository":
         out = model_folder(out, run.resolve().name if run else model.method)
         options = _for_triton(options, model)

@@ -73,7 +73,7 @@ def draw_race(races: Sequence[Sequence[tuple[str, Timing]]], eagers: Collection[
 
 
 def draw_rounds(timings: Sequence[tuple[str, Timing]], eagers: Collection[str]) -> Figure:
-    """Every round of the race as a dot, and the median as a stroke."""
+    """Every round of the race as a dot, the median as a stroke, and the 90 % quantile as a short one."""
     with look():
         figure = _figure(_ROW_IN * len(timings) + 0.65)
         axes = figure.subplots()
@@ -86,6 +86,8 @@ def draw_rounds(timings: Sequence[tuple[str, Timing]], eagers: Collection[str]) 
                 timing.round_ms, y - offsets, "o", color=colour, markersize=3.2, alpha=0.75, mew=0
             )
             axes.plot([timing.median_ms] * 2, [y - 0.38, y + 0.38], color=INK, linewidth=1.4)
+            p90 = float(np.quantile(timing.round_ms, 0.9))
+            axes.plot([p90] * 2, [y - 0.2, y + 0.2], color=MUTED, linewidth=1.4)
         every = [ms for _, timing in timings for ms in timing.round_ms]
         if max(every) > 8 * min(every):
             axes.set_xscale("log")
@@ -93,7 +95,9 @@ def draw_rounds(timings: Sequence[tuple[str, Timing]], eagers: Collection[str]) 
             axes.xaxis.set_major_formatter(_PLAIN)
             axes.xaxis.set_minor_formatter(NullFormatter())
         _name_rows(axes, [name for name, _ in timings])
-        axes.set_xlabel("milliseconds a window in each round, the first round on top of its row")
+        axes.set_xlabel(
+            "milliseconds a window in each round, the first on top; strokes: median, and 90 % (short)"
+        )
         return figure
 
 

@@ -9,34 +9,66 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from vadfast.compile.answers import Place
+from vadfast.compile.answers import FailuresNamed, Place
 from vadfast.compile.candidates import Candidate
 from vadfast.compile.judging import sample
 from vadfast.compile.windows import Run
+from vadfast.errors import BackendError
 from vadfast.progress import steps
 from vadfast.race import alternate
 
 
+class _Failed(Exception):
+    """A candidate was called and did not answer."""
+
+    def __init__(self, candidate: Candidate, error: BackendError) -> None:
+        super().__init__(str(error))
+        self.candidate, self.error = candidate, error
+
+
 def race_candidates(running: Sequence[Candidate], runs: Sequence[Run], rounds: int) -> None:
-    """Gives each of ``running`` its timing, and what it said about the windows that it was raced on."""
+    """Gives each of ``running`` its timing, and what it said about the windows that it was raced on.
+
+    Whoever fails when it runs loses its engine, has the reason, and the others race again.
+
+    Raises:
+        BackendError: eager, which all are compared with, failed.
+    """
     order = places(runs)
-    with steps("race", len(running) * (rounds + 1)) as bar:
-        # A batch is raced among its own: what takes turns does the same work.
-        for batch in sorted({c.batch for c in running}):
-            group = [c for c in running if c.batch == batch]
-            calls = [
-                [order[(first + k) % len(order)] for k in range(batch)]
-                for first in range(0, len(order), batch)
-            ]
-            frames = [np.concatenate([runs[r].window(i) for r, i in call]) for call in calls]
-            timings = alternate(
-                [_caller(c, calls, frames) for c in group],
-                rounds=rounds,
-                steps=bar,
-                reference=next(i for i, c in enumerate(group) if c.backend.name == "eager"),
-            )
-            for candidate, timing in zip(group, timings, strict=True):
-                candidate.timing = timing
+    # A batch is raced among its own: what takes turns does the same work.
+    for batch in sorted({c.batch for c in running}):
+        group = [c for c in running if c.batch == batch]
+        calls = [
+            [order[(first + k) % len(order)] for k in range(batch)]
+            for first in range(0, len(order), batch)
+        ]
+        frames = [np.concatenate([runs[r].window(i) for r, i in call]) for call in calls]
+        while True:
+            try:
+                _race(group, calls, frames, rounds)
+                break
+            except _Failed as failed:
+                if failed.candidate.backend.name == "eager":
+                    raise failed.error from failed
+                failed.candidate.drop(str(failed.error))
+                group.remove(failed.candidate)
+
+
+def _race(
+    group: Sequence[Candidate],
+    calls: Sequence[Sequence[Place]],
+    frames: Sequence[npt.NDArray[np.uint8]],
+    rounds: int,
+) -> None:
+    with steps("race", len(group) * (rounds + 1)) as bar:
+        timings = alternate(
+            [_caller(c, calls, frames) for c in group],
+            rounds=rounds,
+            steps=bar,
+            reference=next(i for i, c in enumerate(group) if c.backend.name == "eager"),
+        )
+    for candidate, timing in zip(group, timings, strict=True):
+        candidate.timing = timing
 
 
 def places(runs: Sequence[Run]) -> list[Place]:
@@ -60,6 +92,11 @@ def _caller(
 
     def call(turn: int) -> None:
         number = turn % len(calls)
-        said.take(calls[number], engine(frames[number]))
+        try:
+            with FailuresNamed():
+                outputs = engine(frames[number])
+        except BackendError as error:
+            raise _Failed(candidate, error) from error
+        said.take(calls[number], outputs)
 
     return call

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich import box
 from rich.console import Console, Group
 from rich.table import Table
@@ -16,6 +17,7 @@ from vadfast.race import short_ms
 from vadfast.runtime.engine import n_cpus
 
 _ENOUGH_ROUNDS = 15
+_ENOUGH_FOR_P99 = 100  # rounds; with fewer, one in a hundred is the slowest of all, and called so
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,14 @@ class Row:
     delta_auc: float | None = None
     shipped: bool = False
     reason: str = ""
+    # Of the rounds, as ``median_ms`` (the 50 % quantile): what ``quantiles_ms`` says.
+    n_rounds: int = 0
+    p90_ms: float | None = None
+    p99_ms: float | None = None
+    max_ms: float | None = None
+    # What it raced with; None: the library's own number, and its own way.
+    threads: int | None = None
+    pinned: bool | None = None  # whether each thread keeps its CPU
 
     def a_window(self, ms: float | None) -> float | None:
         """Returns of milliseconds a call those a window."""
@@ -48,6 +58,7 @@ class Report:
     gate: dict[str, Any]
     load: float
     load_after: float
+    notes: tuple[str, ...] = ()  # what a user should know of what ships
     calibration: dict[str, Any] = field(default_factory=dict)
     alert: dict[str, Any] = field(default_factory=dict)
     size: int = 0  # bytes of the bundle
@@ -66,6 +77,8 @@ class Report:
 def print_report(report: Report, console: Console) -> None:
     """Prints the race, the gate and the calibration."""
     console.print(race_table(report.race, load=(report.load, report.load_after)))
+    for note in report.notes:
+        console.print(f"note: {note}", soft_wrap=True, markup=False)
     console.print(gate_words(report.gate), soft_wrap=True)
     console.print(int8_words(report.gate["int8"]), soft_wrap=True, markup=False)
     alert, quantiles = report.alert, report.calibration["score_quantiles"]
@@ -93,6 +106,24 @@ def alert_words(gate: dict[str, Any]) -> str:
     return (
         f"{spans['alerted']} of {spans['n']} labelled spans in the gate's windows would raise one"
     )
+
+
+def quantiles_ms(round_ms: Sequence[float]) -> dict[str, Any]:
+    """Returns how the rounds of a race spread, under the names of ``Row``: the 90 % quantile and the slowest; the 99 % quantile of 100 rounds or more.
+
+    A round is one call, or the mean of as many as fill 20 ms.
+
+    >>> quantiles_ms([1.0, 2.0, 3.0])
+    {'p90_ms': 2.8, 'p99_ms': None, 'max_ms': 3.0}
+    """
+    if not round_ms:
+        return dict.fromkeys(("p90_ms", "p99_ms", "max_ms"))
+    p90, p99 = np.quantile(round_ms, (0.9, 0.99))
+    return {
+        "p90_ms": float(p90),
+        "p99_ms": float(p99) if len(round_ms) >= _ENOUGH_FOR_P99 else None,
+        "max_ms": max(round_ms),
+    }
 
 
 def note_load(rounds: int, load: float) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vadfast.cli import talk
-from vadfast.compile.backends import needs, versions
+from vadfast.compile.backends import compute_capability, needs, versions
 from vadfast.compile.bundle import GOLDEN, MINIMUM_RUNTIME, GoldenWindows, now, write_bundle
 from vadfast.compile.candidates import Candidate
 from vadfast.compile.gate import bounds_of
@@ -20,6 +20,7 @@ from vadfast.runtime.manifest import (
     Calibration,
     InputSpec,
     Manifest,
+    RaceLoad,
 )
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def make_manifest(
     shipped: Sequence[Candidate],
     gate: dict[str, Any],
     rows: Sequence[Row],
+    load: tuple[float, float],
 ) -> Manifest:
     """Returns all that the bundle says about itself but the hashes of its files."""
     from vadfast import __version__
@@ -63,6 +65,7 @@ def make_manifest(
                 path=c.backend.path(c.precision),
                 versions=versions(c.backend),
                 needs=needs(c.backend, c.precision),
+                compute_capability=compute_capability(c.backend),
                 threads=c.threads,
                 median_ms=c.median_ms,
                 tolerance=bounds_of(plan.bounds[c.precision], model.components),
@@ -72,6 +75,7 @@ def make_manifest(
         golden=GOLDEN,
         gate=gate,
         race=tuple(asdict(row) for row in rows),
+        race_load=RaceLoad(before=load[0], after=load[1]),
         files={},
     )
 
@@ -95,12 +99,14 @@ def write_sealed(
                 p.relative_to(folder).as_posix() for p in (folder / path).parent.iterdir()
             )
     talk.print(f"writing {plan.out}", markup=False)
-    write_as = write_bundle if plan.options.format == "bundle" else write_model
-    return write_as(
+    if plan.options.format == "bundle":
+        return write_bundle(plan.out, manifest, folder=folder, files=files, golden=golden, key=key)
+    return write_model(
         plan.out,
         manifest,
         folder=folder,
         files=files,
         golden=golden,
         key=key,
+        threads=plan.options.threads,
     )

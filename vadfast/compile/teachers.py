@@ -9,6 +9,14 @@ from vadfast.runtime.manifest import InputSpec
 from vadfast.teachers.settings import DepthMaps, MaskRCNN, Masks, OnnxDepth, OnnxSegmentation
 
 FOLDER = "teachers"
+_PARTS = ("segmentation", "depth")
+_CARRIED = (OnnxSegmentation, OnnxDepth)
+
+
+def networks_of(spec: InputSpec) -> list[Path]:
+    """Returns the files of the networks that ``carry`` would write."""
+    teachers = [getattr(spec.teachers, part, None) for part in _PARTS]
+    return [Path(teacher.path) for teacher in teachers if isinstance(teacher, _CARRIED)]
 
 
 def carry(spec: InputSpec, folder: Path) -> tuple[InputSpec, list[str]]:
@@ -22,9 +30,9 @@ def carry(spec: InputSpec, folder: Path) -> tuple[InputSpec, list[str]]:
     if spec.teachers is None:
         return spec, []
     changed: dict[str, Any] = {}
-    for part in ("segmentation", "depth"):
+    for part in _PARTS:
         teacher = getattr(spec.teachers, part)
-        if isinstance(teacher, (OnnxSegmentation, OnnxDepth)):
+        if isinstance(teacher, _CARRIED):
             name = f"{FOLDER}/{part}.onnx"
             _write_network(Path(teacher.path), folder / name)
             changed[part] = teacher.model_copy(update={"path": name})

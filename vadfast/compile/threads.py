@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vadfast.cli import talk
+from vadfast.compile.answers import FailuresNamed
 from vadfast.compile.backends import Backend, Precision, Workshop, refusal
 from vadfast.errors import BackendError
 from vadfast.progress import steps
@@ -91,7 +92,8 @@ def _fastest(
             for setting in known:
                 told = replace(workshop, tuned={backend.name: setting})
                 engines.append(backend.build(told, precision, 1))
-            timings = race(engines, windows, rounds=_ROUNDS, steps=bar)
+            with FailuresNamed():
+                timings = race(engines, windows, rounds=_ROUNDS, steps=bar)
     except BackendError:
         return None
     finally:

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 ENGINE = "onnxruntime"  # the one of ours that Triton has, too: what it must have passed the gate in
 CONFIG, VERSION = "config.pbtxt", "1"
-MAX_JOINED = 16  # windows of several cameras that Triton may run as one call
-PREFERRED_BATCHES = (4, 8, 16)
+# Windows of several cameras that Triton may run as one call, where --batch names none but 1.
+USUAL_BATCHES = (4, 8, 16)
 MAX_DELAY_US = (
     5000  # that a window waits for others: an eighth of the time between two frames at 25 frames/s
 )
@@ -66,8 +66,12 @@ def write_model(
     files: Sequence[str],
     golden: GoldenWindows,
     key: "Ed25519PrivateKey",
+    threads: int | None = None,
 ) -> Manifest:
-    """Writes the model ``target``, whole or not at all, from the same as ``write_bundle``; returns the sealed manifest."""
+    """Writes the model ``target``, whole or not at all, from the same as ``write_bundle``; returns the sealed manifest.
+
+    ``threads`` are those that the server's engine is told to take; None: one a core, as it does by itself.
+    """
     with tempfile.TemporaryDirectory(prefix="vadfast-triton-") as scratch:
         bundle = Path(scratch, "bundle")
         sealed = write_bundle(
@@ -85,12 +89,14 @@ def write_model(
             (temporary / sealed.model).rename(temporary / VERSION / "model.onnx")
             manifest_hash = hashlib.sha256((temporary / MANIFEST).read_bytes()).hexdigest()
             (temporary / CONFIG).write_text(
-                config_text(target.name, sealed, manifest_hash), encoding="utf-8"
+                config_text(target.name, sealed, manifest_hash, threads=threads), encoding="utf-8"
             )
     return sealed
 
 
-def config_text(name: str, manifest: Manifest, manifest_hash: str) -> str:
+def config_text(
+    name: str, manifest: Manifest, manifest_hash: str, *, threads: int | None = None
+) -> str:
     """Returns ``config.pbtxt``, a ``ModelConfig`` in protobuf's text format; dims are without the batch."""
     spec, alert = manifest.input, manifest.alert
     parameters = {
@@ -102,17 +108,20 @@ def config_text(name: str, manifest: Manifest, manifest_hash: str) -> str:
         "vadfast_alert": alert.model_dump_json(),
         "vadfast_threshold": repr(alert.threshold),
     }
+    if threads is not None:
+        parameters["intra_op_thread_count"] = str(threads)  # the name is Triton's
+    batches = sorted({a.batch for a in manifest.artefacts} - {1}) or list(USUAL_BATCHES)
     return "".join(
         (
             f"name: {_quoted(name)}\n",
             f"backend: {_quoted(ENGINE)}\n",
-            f"max_batch_size: {MAX_JOINED}\n",
+            f"max_batch_size: {batches[-1]}\n",
             _tensor("input", "frames", "TYPE_UINT8", (spec.n_frames, spec.height, spec.width, 3)),
             _tensor("output", "components", "TYPE_FP32", (len(manifest.components),)),
             _tensor("output", "heatmap", "TYPE_FP32", manifest.heatmap),
             # The gate judged ONNX Runtime on a CPU.
             "instance_group { count: 1 kind: KIND_CPU }\n",
-            f"dynamic_batching {{ preferred_batch_size: {list(PREFERRED_BATCHES)} max_queue_delay_microseconds: {MAX_DELAY_US} }}\n",
+            f"dynamic_batching {{ preferred_batch_size: {batches} max_queue_delay_microseconds: {MAX_DELAY_US} }}\n",
             *_parameters(parameters),
         )
     )

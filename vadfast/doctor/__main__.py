@@ -23,6 +23,7 @@ from vadfast.cli import (
     talk,
 )
 from vadfast.doctor.capacity import UTILISATION
+from vadfast.doctor.nvidia import nvidia, nvidia_words
 from vadfast.errors import BundleError, UsageError
 from vadfast.machine import machine, native_words, torch_gpu
 from vadfast.runtime.tensorrt.gpu import gpu_name
@@ -52,7 +53,7 @@ def command(
         typer.Option(
             min=0.05,
             max=1.0,
-            help="With BUNDLE: the share of this machine's time that cameras may take.",
+            help="With BUNDLE: the share of this machine's time and free memory that cameras may take.",
         ),
     ] = UTILISATION,
     threads: Annotated[
@@ -109,11 +110,12 @@ def command(
             utilisation=utilisation,
         )
     except BundleError as error:
-        _write({"machine": here, "operators": {}, "bundle": refused(bundle, error)}, json_file)
+        _write(_document(here, bundle=refused(bundle, error)), json_file)
         raise
-    if _write({"machine": here, "operators": {}, "bundle": found}, json_file):
+    document = _document(here, bundle=found)
+    if _write(document, json_file):
         out = Console(highlight=False, soft_wrap=True)
-        _print_machine(here, out, "none that the NVIDIA driver shows")
+        _print_machine(document, out, "none that the NVIDIA driver shows")
         print_verdict(found, out)
     if found["fault"] is not None:
         talk.print(f"error: {found['fault']}", markup=False)
@@ -151,10 +153,26 @@ def _judge_operators(
         where = device_of(device)
         found = operators(where, dtype, operator, shape)
         here = machine(torch_gpu())
-    if _write({"machine": here, "operators": found, "bundle": {}}, json_file):
+    document = _document(here, operators=found)
+    if _write(document, json_file):
         out = Console(highlight=False, soft_wrap=True)
-        _print_machine(here, out, "none that torch can use")
+        _print_machine(document, out, "none that torch can use")
         out.print(operator_table(found, f"{where}, {dtype or 'float32'}"))
+
+
+def _document(
+    here: dict[str, Any],
+    *,
+    operators: dict[str, Any] | None = None,
+    bundle: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    # Asked last: TensorRT and CuPy are imported for it, and memory of the process was measured before.
+    return {
+        "machine": here,
+        "nvidia": nvidia(),
+        "operators": operators or {},
+        "bundle": bundle or {},
+    }
 
 
 def _write(document: dict[str, Any], json_file: Path | None) -> bool:
@@ -168,12 +186,14 @@ def _write(document: dict[str, Any], json_file: Path | None) -> bool:
     return True
 
 
-def _print_machine(here: dict[str, Any], out: Console, no_gpu: str) -> None:
+def _print_machine(document: dict[str, Any], out: Console, no_gpu: str) -> None:
+    here = document["machine"]
     out.print(
         f"{here['cpu']}, {here['n_cpus']} CPUs, {', '.join(here['features']) or 'no features'}",
         markup=False,
     )
     out.print(f"GPU: {here['gpu'] or no_gpu}", markup=False)
+    out.print(f"NVIDIA: {nvidia_words(document['nvidia'])}", markup=False)
     out.print(f"native core: {native_words(here['native'])}", markup=False)
 
 

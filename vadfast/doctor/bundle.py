@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import psutil
 
+from vadfast.doctor.memory import resident_mb
 from vadfast.errors import BackendError, EngineMismatch
 from vadfast.progress import Steps, steps
 from vadfast.race import Call, Timing, alternate, summarise, wall_clock
@@ -95,7 +95,7 @@ def examine_bags(path: Path, *, trust: Trust, rounds: int) -> Examination:
     with steps("measuring the engine", rounds + 1) as bar:
         timing, cpu_ms = _measure(lambda i: engine(bags[i % len(bags)][None]), rounds, bar)
     measured = Examined(
-        artefact, errors={SCORE: off}, timing=timing, cpu_ms=cpu_ms, resident_mb=_resident_mb()
+        artefact, errors={SCORE: off}, timing=timing, cpu_ms=cpu_ms, resident_mb=resident_mb()
     )
     return Examination(path, manifest, (measured,))
 
@@ -113,7 +113,7 @@ def _examine(
         errors = check_golden(bundle, engine, artefact)
         batches = _batches(golden_array(bundle.file(bundle.manifest.golden.frames)), engine.batch)
         timing, cpu_ms = _measure(lambda i: engine(batches[i % len(batches)]), rounds, bar)
-        resident_mb = _resident_mb()
+        resident = resident_mb()
     except EngineMismatch as error:
         return Examined(artefact, fault=str(error))
     finally:
@@ -124,7 +124,7 @@ def _examine(
         errors=errors,
         timing=per_window,
         cpu_ms=cpu_ms / engine.batch,
-        resident_mb=resident_mb,
+        resident_mb=resident,
     )
 
 
@@ -149,7 +149,3 @@ def _measure(call: Call, rounds: int, bar: Steps) -> tuple[Timing, float]:
     (timing,) = alternate([call], rounds=rounds, steps=bar, clock=clock)
     # The first one only finds out how many calls a round needs.
     return timing, float(np.median(cpu_ms[1:]))
-
-
-def _resident_mb() -> float:
-    return float(psutil.Process().memory_info().rss / 1e6)

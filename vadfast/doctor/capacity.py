@@ -5,6 +5,7 @@ CPUs. With n cameras that send s frames a second, of which r are scored, at cost
 
     n * r * engine                                        <= utilisation              the engine's time
     n * (r * (engine_cpu + prepare_cpu) + s * decode_cpu) <= utilisation * n_cpus     the CPUs' time
+    engine_mb + n * camera_mb                             <= utilisation * available  the memory
 
 Frames between those that are scored are skipped, but a video codec writes a picture as its difference from the one before: they
 must still be decoded.
@@ -18,7 +19,7 @@ from typing import Literal
 RATES = (1.0, 2.0, 5.0, 10.0, 25.0)  # scored frames a second
 UTILISATION = 0.7  # what is left takes bursts, other work, and the operating system
 
-Bottleneck = Literal["engine", "decode", "prepare"]
+Bottleneck = Literal["engine", "decode", "prepare", "memory"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,22 @@ class Costs:
 
 
 @dataclass(frozen=True, slots=True)
+class Memory:
+    """Megabytes on this machine."""
+
+    available_mb: float  # to a process that starts now
+    engine_mb: float  # of a process with the engine, before any camera
+    camera_mb: float  # of each camera: decoder, pictures, windows
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for what no measurement gives."""
+        if not all(math.isfinite(mb) and mb >= 0 for mb in astuple(self)) or self.camera_mb == 0:
+            raise ValueError(
+                f"Memory: megabytes must be finite and not below 0, and camera_mb above it, got {self}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class Fit:
     """The cameras that fit at one rate."""
 
@@ -48,20 +65,23 @@ class Fit:
     bottleneck: Bottleneck
 
 
-def fit(costs: Costs, *, rate: float, sent: float, n_cpus: int, utilisation: float) -> Fit:
+def fit(
+    costs: Costs, memory: Memory, *, rate: float, sent: float, n_cpus: int, utilisation: float
+) -> Fit:
     """Returns how many cameras fit, and what keeps the next one out.
 
     Args:
         costs: of one frame.
+        memory: of the engine and of each camera.
         rate: frames a second that are scored, above 0.
         sent: frames a second that a camera sends, at least ``rate``.
         n_cpus: CPUs that may be used.
-        utilisation: the share of their time, and of the engine's, that cameras may take, in (0, 1].
+        utilisation: the share of their time, of the engine's and of the memory that cameras may take, in (0, 1].
 
     Raises:
         ValueError: a number is outside these ranges.
 
-    >>> fit(Costs(50, 90, 2, 1), rate=5, sent=25, n_cpus=2, utilisation=0.7)
+    >>> fit(Costs(50, 90, 2, 1), Memory(4000, 300, 50), rate=5, sent=25, n_cpus=2, utilisation=0.7)
     Fit(rate=5, sent=25, cameras=2, bottleneck='engine')
     """
     if not (0 < rate <= sent and n_cpus >= 1 and 0 < utilisation <= 1):
@@ -76,8 +96,16 @@ def fit(costs: Costs, *, rate: float, sent: float, n_cpus: int, utilisation: flo
     }
     busiest = max(engine, sum(parts.values()))
     limit: Bottleneck = "engine" if busiest == engine else max(parts, key=lambda part: parts[part])
+    in_time = _whole(utilisation / busiest)
+    in_memory = _whole((utilisation * memory.available_mb - memory.engine_mb) / memory.camera_mb)
+    if in_memory < in_time:
+        return Fit(rate, sent, in_memory, "memory")
+    return Fit(rate, sent, in_time, limit)
+
+
+def _whole(cameras: float) -> int:
     # The last digit of a division keeps no camera out.
-    return Fit(rate, sent, math.floor(utilisation / busiest * (1 + 1e-9)), limit)
+    return max(math.floor(cameras * (1 + 1e-9)), 0)
 
 
 def rates_of(sent: float) -> tuple[float, ...]:
@@ -96,6 +124,11 @@ def advice(fits: Sequence[Fit], alone: Sequence[Fit], *, more: Sequence[str] = (
     worst = fits[-1]
     rate = f"{worst.rate:g} frames/s"
     limit = f"at {rate} {worst.cameras} cameras fit"
+    if worst.bottleneck == "memory":
+        return (
+            f"{limit} and memory is the bottleneck: end what else uses it, take a machine with more, or the cameras' second, smaller "
+            "stream, whose decoder takes less"
+        )
     if worst.bottleneck == "decode":
         saved = next(
             (
@@ -111,14 +144,13 @@ def advice(fits: Sequence[Fit], alone: Sequence[Fit], *, more: Sequence[str] = (
         )
     if worst.bottleneck == "prepare":
         return (
-            f"{limit} and preparing frames (resizing, teachers) is the bottleneck: score fewer frames a second, or take the cameras' "
-            "second, smaller stream"
+            f"{limit} and preparing frames (resizing, teachers) is the bottleneck: let the cameras send fewer frames a second, or take "
+            "their second, smaller stream"
         )
-    slower = next((f for f in reversed(fits[:-1]) if f.cameras > worst.cameras), None)
-    lower = (
-        f"score fewer frames a second (at {slower.rate:g}: {slower.cameras} cameras)"
-        if slower
-        else "score fewer frames a second"
-    )
+    # Every frame of a film is scored (vadfast.score), so the camera sets the rate.
+    slower = next((f for f in reversed(alone[:-1]) if f.cameras > worst.cameras), None)
+    lower = "let the cameras send fewer frames a second"
+    if slower:
+        lower += f" (at {slower.rate:g}: {slower.cameras} cameras)"
     ways = (lower, "train a smaller model (python -m vadfast.ablate --grid shows what that costs)")
     return f"{limit} and the engine is the bottleneck: {', or '.join((*ways, *more))}"

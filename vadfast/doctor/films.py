@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import numpy.typing as npt
 
+from vadfast.doctor.memory import camera_mb
 from vadfast.errors import SourceError, UsageError
 from vadfast.runtime.manifest import InputSpec
 from vadfast.runtime.preprocess import Preprocess
@@ -32,7 +33,7 @@ _NOISE = 3.0  # grey levels, one standard deviation
 
 @dataclass(frozen=True, slots=True)
 class FilmCost:
-    """CPU milliseconds a frame, of all threads together."""
+    """CPU milliseconds a frame, of all threads together, and memory."""
 
     name: str
     width: int
@@ -40,6 +41,7 @@ class FilmCost:
     fps: float
     decode_cpu_ms: float  # of each frame that is sent
     prepare_cpu_ms: float  # of each scored one
+    camera_mb: float  # memory of each camera
     made: bool
     fps_assumed: bool = False  # the film has none: ``fps`` is what most cameras send
 
@@ -105,6 +107,7 @@ def film_cost(path: Path, spec: InputSpec, *, made: bool = False) -> FilmCost:
         decode_s / n * 1e3,
         # The first one loads what the others find loaded.
         float(np.median(prepare_s)) * 1e3,
+        camera_mb(path, spec),
         made,
         fps_assumed=not source.fps,
     )

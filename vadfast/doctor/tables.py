@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-_LIMITS = {"engine": "engine", "decode": "decoding", "prepare": "preparing"}
+_LIMITS = {"engine": "engine", "decode": "decoding", "prepare": "preparing", "memory": "memory"}
 
 
 def print_verdict(document: dict[str, Any], out: Console) -> None:
@@ -23,7 +23,7 @@ def print_verdict(document: dict[str, Any], out: Console) -> None:
         out.print(line, markup=False)
     busy = " (others use the CPUs: clock times are too long)" if document["busy"] else ""
     out.print(
-        f"load average before: {document['load']:.1f}{busy}; memory free now: {document['available_mb']:,.0f} MB"
+        f"load average before: {document['load']:.1f}{busy}; memory free before: {document['available_mb']:,.0f} MB"
     )
     if document["capacity"] is not None:
         _print_capacity(document["capacity"], out)
@@ -71,13 +71,14 @@ def _table(title: str) -> Table:
 def _print_capacity(capacity: dict[str, Any], out: Console) -> None:
     films = capacity["films"]
     table = _table(
-        f"cameras that fit, with their bottleneck, in {capacity['utilisation']:.0%} of {capacity['n_cpus']} CPUs"
+        f"cameras that fit, with their bottleneck, in {capacity['utilisation']:.0%} of {capacity['n_cpus']} CPUs "
+        f"and of {capacity['available_mb']:,.0f} MB"
     )
     table.add_column("scored of each", no_wrap=True)
     for film in films:
         table.add_column(escape(film["name"]), justify="right")
     for rates in zip(*(film["rates"] for film in films), strict=True):
-        cells = (f"{r['cameras']} {_LIMITS[r['bottleneck']]}" for r in rates)
+        cells = map(_count, rates)
         table.add_row(f"{rates[0]['rate']:g} frames/s", *cells)
     out.print(table)
     for film in films:
@@ -85,13 +86,28 @@ def _print_capacity(capacity: dict[str, Any], out: Console) -> None:
         lacking = "it has no frame rate, so taken to be " if film["fps_assumed"] else ""
         out.print(
             f"{film['name']} ({made}, {lacking}{film['fps']:g} frames/s sent): {film['decode_cpu_ms']:.2f} ms CPU to decode a frame, "
-            f"{film['prepare_cpu_ms']:.2f} ms to prepare a scored one",
+            f"{film['prepare_cpu_ms']:.2f} ms to prepare a scored one, {film['camera_mb']:,.0f} MB a camera beside {capacity['engine_mb']:,.0f} MB "
+            "of the engine",
             markup=False,
         )
+    for step in capacity["ladder"]:
+        out.print(_step(step), markup=False)
     out.print("Cameras send more frames than are scored: those are skipped, but must be decoded.")
     if (fps := capacity["trained_fps"]) is not None:
         out.print(f"Trained at {fps:g} frames/s: at another rate, motion looks faster or slower.")
     out.print(f"Next: {capacity['advice']}.", markup=False)
+
+
+def _step(step: dict[str, Any]) -> str:
+    """What another batch would be worth, in the order of the table's rows."""
+    counts = "; ".join(
+        f"{film['name']} {', '.join(map(_count, film['rates']))}" for film in step["films"]
+    )
+    return f"{_name(step)} (vadfast.runtime.engine.open_engine(bundle, batch={step['batch']}); commands take the smallest): {counts}"
+
+
+def _count(fitted: dict[str, Any]) -> str:
+    return f"{fitted['cameras']} {_LIMITS[fitted['bottleneck']]}"
 
 
 def _name(artefact: dict[str, Any]) -> str:

@@ -6,11 +6,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from vadfast.doctor.bundle import Examination, Examined, examine, examine_bags
-from vadfast.doctor.capacity import Costs, advice, fit, rates_of
+from vadfast.doctor.capacity import Costs, Fit, Memory, advice, fit, rates_of
 from vadfast.doctor.films import CAMERAS, FilmCost, film_cost, made_films
+from vadfast.doctor.memory import available_mb
 from vadfast.errors import BackendError, BundleError, UsageError
 from vadfast.progress import steps
 from vadfast.race import load_average
@@ -39,7 +38,7 @@ def judge(
         BundleError: it is absent, damaged, or signed by nobody that is trusted; ``refused`` is then the document.
         SourceError: ``video`` is no video.
     """
-    load = load_average()
+    load, available = load_average(), available_mb()
     if takes(path) == "bags":
         found = examine_bags(path, trust=trust, rounds=rounds)
     else:
@@ -55,7 +54,7 @@ def judge(
         "artefacts": [_artefact(a, chosen=a is chosen) for a in found.artefacts],
         "load": load,
         "busy": load > _BUSY * n_cpus(),
-        "available_mb": psutil.virtual_memory().available / 1e6,
+        "available_mb": available,
         "capacity": None,
         "no_capacity": found.fault,
     }
@@ -64,7 +63,7 @@ def judge(
     elif found.fault is None and chosen is not None:
         try:
             films = list(_film_costs(video, manifest.input))
-            document["capacity"] = _capacity(found, chosen, films, threads, utilisation)
+            document["capacity"] = _capacity(found, chosen, films, threads, utilisation, available)
         # Such as maps that a teacher wants of each film: clips have none.
         except UsageError as error:
             document["no_capacity"] = str(error)
@@ -86,7 +85,7 @@ def refused(path: Path, error: BundleError) -> dict[str, Any]:
         "artefacts": [],
         "load": load,
         "busy": load > _BUSY * n_cpus(),
-        "available_mb": psutil.virtual_memory().available / 1e6,
+        "available_mb": available_mb(),
         "capacity": None,
         "no_capacity": str(error),
     }
@@ -136,45 +135,83 @@ def _capacity(
     films: Sequence[FilmCost],
     threads: int | None,
     utilisation: float,
+    available: float,
 ) -> dict[str, Any]:
-    assert chosen.timing is not None  # it passed the self-test
     assert isinstance(found.manifest, Manifest)
-    engine_ms, cpus = chosen.timing.median_ms, n_cpus()
+    cpus = n_cpus()
     more = _more(found, cpus, threads)
-    described, said = [], []
-    for film in films:
-        costs = Costs(engine_ms, chosen.cpu_ms, film.decode_cpu_ms, film.prepare_cpu_ms)
-        take = partial(fit, costs, n_cpus=cpus, utilisation=utilisation)
+
+    def answers(engine: Examined, film: FilmCost) -> tuple[list[Fit], list[Fit]]:
+        """Where a camera sends all that it sends, and where it sends what is scored alone."""
+        assert engine.timing is not None  # it passed the self-test
+        engine_ms, cpu_ms = engine.timing.median_ms, engine.cpu_ms
+        costs = Costs(engine_ms, cpu_ms, film.decode_cpu_ms, film.prepare_cpu_ms)
+        memory = Memory(available, engine.resident_mb, film.camera_mb)
+        take = partial(fit, costs, memory, n_cpus=cpus, utilisation=utilisation)
         rates = rates_of(film.fps)
-        every = [take(rate=rate, sent=film.fps) for rate in rates]
-        alone = [take(rate=rate, sent=rate) for rate in rates]
-        answers = [
+        return [take(rate=r, sent=film.fps) for r in rates], [take(rate=r, sent=r) for r in rates]
+
+    def described(engine: Examined, film: FilmCost) -> list[dict[str, Any]]:
+        return [
             asdict(both) | {"cameras_sending_rate": own.cameras}
-            for both, own in zip(every, alone, strict=True)
+            for both, own in zip(*answers(engine, film), strict=True)
         ]
-        described.append(asdict(film) | {"rates": answers})
-        said.append(f"for cameras of {film.width}x{film.height}, {advice(every, alone, more=more)}")
+
+    said = [
+        f"for cameras of {film.width}x{film.height}, {advice(*answers(chosen, film), more=more)}"
+        for film in films
+    ]
     return {
         "n_cpus": cpus,
         "utilisation": utilisation,
+        "available_mb": available,
+        "engine_mb": chosen.resident_mb,
         "trained_fps": found.manifest.input.fps,
-        "films": described,
+        "films": [asdict(film) | {"rates": described(chosen, film)} for film in films],
+        "ladder": [
+            {
+                "backend": engine.artefact.backend,
+                "precision": engine.artefact.precision,
+                "batch": engine.artefact.batch,
+                "engine_mb": engine.resident_mb,
+                "films": [{"name": film.name, "rates": described(engine, film)} for film in films],
+            }
+            for engine in _larger_batches(found, chosen)
+        ],
         "advice": said[len(said) // 2],  # of the middle size
     }
 
 
+def _larger_batches(found: Examination, chosen: Examined) -> list[Examined]:
+    """Of each other batch what ``open_engine(bundle, batch=...)`` opens here, where it scores right."""
+    first: dict[int, Examined] = {}
+    for examined in found.artefacts:
+        if not examined.refusal:
+            first.setdefault(examined.artefact.batch, examined)
+    return [e for e in first.values() if e is not chosen and e.timing is not None]
+
+
 def _more(found: Examination, available: int, threads: int | None) -> list[str]:
-    """What else would help the engine here."""
-    chosen = found.chosen
-    timed = [(a.timing.median_ms, a.artefact) for a in found.artefacts if a.timing is not None]
-    ways = []
-    ms, best = min(timed, key=lambda pair: pair[0])
-    if chosen is not None and chosen.timing and ms < _FASTER * chosen.timing.median_ms:
-        ways.append(
-            f"take {best.backend} {best.precision} at batch {best.batch}, {ms:.3g} ms a window here"
-        )
+    """What else would help the engine here: what the commands can do."""
+    chosen, ways = found.chosen, []
+    if chosen is not None and chosen.timing is not None:
+        bound = _FASTER * chosen.timing.median_ms
+        # Of another batch the ladder says what it is worth; a command opens the smallest.
+        alike = [a for a in found.artefacts if a.artefact.batch == chosen.artefact.batch]
+        timed = [(a.timing.median_ms, a) for a in alike if a.timing is not None]
+        ms, best = min(timed, key=lambda pair: pair[0])
+        if ms < bound:
+            name = best.artefact.backend
+            named = next(a for a in found.artefacts if a.artefact.backend == name and not a.refusal)
+            ways.append(
+                f"run vadfast.score with --backend {name}, {ms:.3g} ms a window here"
+                if named is best
+                else f"compile again on this machine, where {name} {best.artefact.precision} is faster: {ms:.3g} ms a window"
+            )
     if threads is not None and threads < available:
-        ways.append(f"give the engine more threads (it had {threads}, there are {available} CPUs)")
+        ways.append(
+            f"leave out --threads or give more (the engine had {threads}, there are {available} CPUs)"
+        )
     lacking = {need for a in found.artefacts for need in a.artefact.needs} - cpu_features()
     if lacking:
         ways.append(

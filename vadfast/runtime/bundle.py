@@ -10,6 +10,7 @@ import os
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
@@ -20,14 +21,14 @@ from vadfast.errors import BundleError, UsageError, first_line
 from vadfast.runtime.bag_manifest import BagManifest
 from vadfast.runtime.manifest import FORMAT_VERSION, FileRecord, Manifest
 from vadfast.runtime.signature import SIGNATURE, Trust
-from vadfast.runtime.zipped import is_zipped, read_member, unpack
+from vadfast.runtime.zipped import is_zipped, opened
 
 MANIFEST = "manifest.json"
 MANIFEST_HASH = "manifest.sha256"
 SEALS = {MANIFEST, MANIFEST_HASH, SIGNATURE}  # what no hash of the manifest covers
 
-# Of a few kilobytes; it is read before anybody has vouched for it.
-MAX_MANIFEST_BYTES = 16 << 20
+# Of 20 kB or so; it is read before anybody has vouched for it, and three bytes of JSON may be sixty of memory.
+MAX_MANIFEST_BYTES = 2 << 20
 
 _RESTORE = "copy the bundle again from where it was compiled"
 
@@ -59,13 +60,16 @@ def open_bundle(path: Path, trust: Trust | None = None) -> Bundle:
 
 
 def takes(path: Path) -> str:
-    """What the bundle at ``path`` says that it scores, unverified: "bags", or "frames", also where it is no bundle at all.
+    """What the bundle at ``path`` says that it scores: "bags", or "frames", also where it is no bundle at all.
 
-    It only chooses who opens it, and finds its faults; plain JSON is read for it, and nothing else.
+    It only chooses between ``open_bundle`` and ``open_bag_bundle``. Nobody has vouched for it yet, and a lie harms nothing: either opener
+    verifies the signature before it reads more, and refuses a bundle of the other kind. Read is JSON alone, of ``MAX_MANIFEST_BYTES`` at
+    most, no deeper than Python's own limit of nesting.
     """
     try:
         if is_zipped(path):
-            content = read_member(path, MANIFEST, MAX_MANIFEST_BYTES)
+            with opened(path) as archive:
+                content = archive.read(MANIFEST, MAX_MANIFEST_BYTES)
         else:
             content = _read_seal(path, MANIFEST)
         return "bags" if json.loads(content)["takes"] == "bags" else "frames"
@@ -92,23 +96,51 @@ def verify(
             f"{path}: must be a bundle written by vadfast.compile (a folder or NAME.vad.zip), got {found}; check "
             "the path"
         )
-    on_disk = _files_of(path)
+    sizes = _files_of(path)
+    manifest = _vouched(path, path, sizes, partial(_read_seal, path), record, trust)
+    _check_hashes(path, path, manifest.files)
+    return path, manifest, None
+
+
+def _verify_zipped(
+    path: Path, record: type[R], trust: Trust
+) -> "tuple[Path, R, TemporaryDirectory[str]]":
+    """Reads the seals from the archive itself: it is unpacked once they are right, file by file as the manifest names them."""
+    with opened(path) as archive:
+        unpacked = TemporaryDirectory(prefix="vadfast-bundle-")
+        folder = Path(unpacked.name, path.name.removesuffix(".zip"))
+        folder.mkdir()
+        read = partial(archive.read, max_bytes=MAX_MANIFEST_BYTES)
+        manifest = _vouched(path, folder, archive.sizes, read, record, trust)
+        archive.unpack(manifest.files, folder)
+    _check_hashes(path, folder, manifest.files)
+    return folder, manifest, unpacked
+
+
+def _vouched(
+    path: Path,
+    folder: Path,
+    sizes: dict[str, int],
+    read: Callable[[str], bytes],
+    record: type[R],
+    trust: Trust,
+) -> R:
+    """Returns the manifest: signed and hashed right, and names the files that there are (``sizes``), in ``folder``, which may still be empty."""
     for name in (MANIFEST, MANIFEST_HASH):
-        if name not in on_disk:
+        if name not in sizes:
             raise BundleError(f"{path}: is not a bundle: {name} is missing; {_RESTORE}")
-    content = _read_seal(path, MANIFEST)
-    signature = _read_seal(path, SIGNATURE) if SIGNATURE in on_disk else None
-    trust.check(path, content, signature)
+    content = read(MANIFEST)
+    trust.check(path, content, read(SIGNATURE) if SIGNATURE in sizes else None)
     digest = hashlib.sha256(content).hexdigest()
-    if _read_seal(path, MANIFEST_HASH) != f"{digest}  {MANIFEST}\n".encode():
+    if read(MANIFEST_HASH) != f"{digest}  {MANIFEST}\n".encode():
         raise BundleError(
             f"{path}: {MANIFEST} and {MANIFEST_HASH} do not belong together: one was changed; "
             f"{_RESTORE}"
         )
-    manifest = _parse(path, content, record)
+    manifest = _parse(path, folder, content, record)
     _check_names(path, manifest)
-    _check_files(path, manifest.files, on_disk - SEALS)
-    return path, manifest, None
+    _check_sizes(path, manifest.files, sizes)
+    return manifest
 
 
 def _read_seal(path: Path, name: str) -> bytes:
@@ -122,37 +154,26 @@ def _read_seal(path: Path, name: str) -> bytes:
     return content
 
 
-def _verify_zipped(
-    path: Path, record: type[R], trust: Trust
-) -> "tuple[Path, R, TemporaryDirectory[str]]":
-    unpacked = TemporaryDirectory(prefix="vadfast-bundle-")
-    folder = Path(unpacked.name, path.name.removesuffix(".zip"))
-    folder.mkdir()
-    unpack(path, folder)
-    try:
-        return folder, verify(folder, record, trust)[1], unpacked
-    except BundleError as error:  # in the words of the file that the user knows
-        raise BundleError(str(error).replace(str(folder), str(path))) from error
-
-
-def _files_of(path: Path) -> set[str]:
-    names: set[str] = set()
+def _files_of(path: Path) -> dict[str, int]:
+    """Returns the size of each file of a folder, by its name in it."""
+    sizes: dict[str, int] = {}
     for folder, folders, files in os.walk(path):
         for name in (*folders, *files):
             entry = Path(folder, name)
-            mode = entry.lstat().st_mode
+            status = entry.lstat()
+            mode = status.st_mode
             relative = entry.relative_to(path).as_posix()
             if stat.S_ISREG(mode):
-                names.add(relative)
+                sizes[relative] = status.st_size
             elif not stat.S_ISDIR(mode):
                 kind = "a symbolic link" if stat.S_ISLNK(mode) else "not a plain file"
                 raise BundleError(
                     f"{path}: {relative} is {kind}, and a bundle holds plain files only; {_RESTORE}"
                 )
-    return names
+    return sizes
 
 
-def _parse(path: Path, content: bytes, record: type[R]) -> R:
+def _parse(path: Path, folder: Path, content: bytes, record: type[R]) -> R:
     try:
         values: Any = json.loads(content)
     except (ValueError, RecursionError) as error:
@@ -173,7 +194,7 @@ def _parse(path: Path, content: bytes, record: type[R]) -> R:
             f"{path}: must be a bundle that scores {wanted} here, it scores {came}; python -m vadfast.evaluate takes either"
         )
     try:
-        manifest = record.model_validate(values, context={"bundle": path})
+        manifest = record.model_validate(values, context={"bundle": folder})
     except ValidationError as error:
         fault = error.errors()[0]
         where = ".".join(str(part) for part in fault["loc"]) or "the whole"
@@ -255,19 +276,21 @@ def _check_names(path: Path, manifest: Manifest | BagManifest) -> None:
             )
 
 
-def _check_files(path: Path, records: dict[str, FileRecord], on_disk: set[str]) -> None:
-    for name in sorted(records.keys() - on_disk):
+def _check_sizes(path: Path, records: dict[str, FileRecord], sizes: dict[str, int]) -> None:
+    for name in sorted(records.keys() - sizes):
         raise BundleError(f"{path}: {name} is missing; {_RESTORE}")
-    for name in sorted(on_disk - records.keys()):
+    for name in sorted(sizes.keys() - records - SEALS):
         raise BundleError(f"{path}: {name} does not belong to the bundle; delete it, or {_RESTORE}")
     for name, record in records.items():
-        file = path / name
-        size = file.stat().st_size
-        if size != record.size:
+        if sizes[name] != record.size:
             raise BundleError(
-                f"{path}: {name} must have {record.size} bytes, has {size}; {_RESTORE}"
+                f"{path}: {name} must have {record.size} bytes, has {sizes[name]}; {_RESTORE}"
             )
-        with file.open("rb") as stream:
+
+
+def _check_hashes(path: Path, folder: Path, records: dict[str, FileRecord]) -> None:
+    for name, record in records.items():
+        with (folder / name).open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
         if digest != record.sha256:
             raise BundleError(

@@ -13,6 +13,7 @@ import platform
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -43,6 +44,10 @@ ENGINES = {
     "cuda-inductor": "vadfast.compile.backends.cuda_inductor:CUDAInductorEngine",
     "eager": "vadfast.compile.backends.eager:EagerEngine",
 }
+
+# Backends whose artefact is machine code, for one kind of CPU and GPU, and the package that it calls. How the two fit together is
+# promised for one version of the package alone: another may misread what is passed, and say nothing.
+COMPILED_WITH = {"inductor": "torch", "cuda-inductor": "torch"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,11 +198,8 @@ def cpu_features() -> frozenset[str]:
 
 def load_artefact(bundle: "Bundle", artefact: "Artefact", threads: int | None = None) -> Engine:
     """Loads one ``artefact`` of ``bundle``, untested. Raises BackendError with the reason why it cannot run here."""
-    missing = [need for need in artefact.needs if need not in cpu_features()]
-    if missing:
-        raise BackendError(
-            f"needs {', '.join(missing)}, which this CPU ({platform.machine()}) does not have"
-        )
+    if refusal := _unfit(artefact):
+        raise BackendError(refusal)
     told, extra = artefact.threads, {}
     if told is not None and told.cpus == n_cpus():  # elsewhere it is as good as any other guess
         threads = threads or told.n
@@ -210,6 +212,38 @@ def load_artefact(bundle: "Bundle", artefact: "Artefact", threads: int | None = 
         threads=threads,
         **extra,
     )
+
+
+def _unfit(artefact: "Artefact") -> str | None:
+    """Returns None, or why the code of ``artefact`` is not this machine's: loaded all the same, it might end the process."""
+    missing = [need for need in artefact.needs if need not in cpu_features()]
+    if missing:
+        return f"needs {', '.join(missing)}, which this CPU ({platform.machine()}) does not have"
+    if artefact.compute_capability is not None:
+        from vadfast.runtime.tensorrt.gpu import driver_refusal, gpu_capability
+
+        here = gpu_capability()
+        if here != artefact.compute_capability:
+            came = f"has {here}" if here else f"tells none ({driver_refusal() or 'its driver'})"
+            return f"needs a GPU of compute capability {artefact.compute_capability}, this machine {came}"
+    package = COMPILED_WITH.get(artefact.backend)
+    if package is not None:
+        built, found = artefact.versions.get(package), installed_version(package)
+        if found is None:
+            return f"needs {package} {built}, which is not installed"
+        if found != built:
+            return (
+                f"was compiled with {package} {built}, here is {found}, which may not call it right"
+            )
+    return None
+
+
+def installed_version(package: str) -> str | None:
+    """Returns the version of ``package``, or None. Nothing of it is imported."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 class _Loadable(Protocol):

@@ -202,7 +202,7 @@ MAX_BATCH = 1024
 
 
 class Threads(Record):
-    """How an engine was fastest on the compiling machine; holds where a process may use as many CPUs."""
+    """How an engine was fastest on the compiling machine, or was told to run there (--threads); holds where a process may use as many CPUs."""
 
     n: PositiveInt | None  # None: as many as the library takes by itself
     pinned: bool | None = None  # whether each keeps its CPU; None: as the library does it
@@ -218,10 +218,18 @@ class Artefact(Record):
     path: str  # relative to the bundle; OpenVINO and ONNX Runtime share model.onnx
     versions: dict[str, str]  # of the libraries it was built and measured with
     needs: tuple[str, ...] = ()  # what this CPU must have, e.g. ("bf16",)
-    threads: Threads | None = None  # None: nothing was measured, the library's default
+    compute_capability: str | None = None  # of the GPU that its code was compiled for, e.g. "9.0"
+    threads: Threads | None = None  # None: nothing was measured or told, the library's default
     median_ms: PositiveFloat  # in the race on the compiling machine
     # Largest |difference| of each component from eager float32 allowed at the self-test.
     tolerance: dict[str, PositiveFloat]
+
+
+class RaceLoad(Record):
+    """Load average of the compiling machine about the race: what ran beside it slowed it."""
+
+    before: NonNegativeFloat
+    after: NonNegativeFloat
 
 
 class Golden(Record):
@@ -259,4 +267,5 @@ class Manifest(Record):
     golden: Golden
     gate: dict[str, object]
     race: tuple[dict[str, object], ...]
+    race_load: RaceLoad | None = None  # None: compiled before it was kept
     files: dict[str, FileRecord]  # every file but manifest.json and manifest.sha256

@@ -23,7 +23,7 @@ def check_golden(
     """Returns the largest absolute error of each component on the first ``n_windows`` (or all).
 
     Raises:
-        EngineMismatch: an error exceeds the tolerance of ``artefact``, or is not a number.
+        EngineMismatch: an error exceeds the tolerance of ``artefact``, or is not a number, or a heat map holds one that is none.
         BundleError: the golden files do not hold what the manifest says.
     """
     frames, expected = _load_golden(bundle)
@@ -31,7 +31,9 @@ def check_golden(
     name = f"{bundle.path.name}: {engine.backend} {engine.precision}"
     # What a library raises of a model that it cannot run shares no base.
     try:
-        got = np.concatenate([outputs.components for outputs in run_windows(engine, frames)])
+        outputs = list(run_windows(engine, frames))
+        got = np.concatenate([output.components for output in outputs])
+        drawn = all(bool(np.isfinite(output.heatmap).all()) for output in outputs)
     except Exception as fault:
         raise EngineMismatch(
             f"{name}: must run the golden windows, raised {type(fault).__name__}: {first_line(fault)}; choose another --backend, or compile the "
@@ -61,6 +63,10 @@ def check_golden(
                 "on this machine"
             )
         errors[component.name] = error
+    if not drawn:
+        raise EngineMismatch(
+            f"{name}: the heat map of the golden windows must be finite, is not; choose another --backend, or compile again on this machine"
+        )
     return errors
 
 

@@ -68,7 +68,7 @@ def raw_scores(
     Raises:
         SourceError: from the source, after every frame before the fault was yielded; or the source
             has no window from frame ``first`` on.
-        BackendError: the engine returned a value that is not finite, or a teacher cannot run here.
+        BackendError: the engine returned a value that is not finite, also in a heat map, or a teacher cannot run here.
         UsageError: a teacher lacks a file.
     """
     free: SimpleQueue[_Batch | None] = SimpleQueue()
@@ -197,6 +197,12 @@ def _infer(engine: Engine, batch: _Batch) -> list[RawScore]:
             raise BackendError(
                 f"{engine.backend} {engine.precision}: components must be finite, got "
                 f"{result.components.tolist()} "
+                f"at frame {result.frame}; try another --backend"
+            )
+        wrong = result.heatmap.size - np.count_nonzero(np.isfinite(result.heatmap))
+        if wrong:
+            raise BackendError(
+                f"{engine.backend} {engine.precision}: the heat map must be finite, {wrong} of its {result.heatmap.size} values are not "
                 f"at frame {result.frame}; try another --backend"
             )
     return results

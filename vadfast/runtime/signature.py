@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vadfast.errors import BundleError, UsageError
+from vadfast.errors import BundleError, UsageError, first_line
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -80,8 +80,16 @@ class Trust:
 
     def _public_keys(self) -> "Iterator[Ed25519PublicKey]":
         yield from (read_public_key(path) for path in self.keys)
-        folder = trusted_folder()
-        yield from (read_public_key(path) for path in sorted(folder.glob("*.pub")))
+        for path in sorted(trusted_folder().glob("*.pub")):
+            # Nobody asked for this file now, and without it fewer bundles are opened, not more.
+            try:
+                yield _parsed_key(path)
+            except (OSError, ValueError) as error:
+                log.warning(
+                    "%s: trusts nobody: it must be an ed25519 public key as PEM, %s; delete it, or put the .pub of who signs there",
+                    path,
+                    first_line(error),
+                )
 
 
 def config_folder() -> Path:
@@ -99,20 +107,26 @@ def trusted_folder() -> Path:
 
 def read_public_key(path: Path) -> "Ed25519PublicKey":
     """Reads an ed25519 public key; raises UsageError where ``path`` is none."""
+    try:
+        return _parsed_key(path)
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"--trust: {path} must be an ed25519 public key as PEM, {first_line(error)}; take the .pub beside the key that signed"
+        ) from error
+
+
+def _parsed_key(path: Path) -> "Ed25519PublicKey":
+    """Raises OSError where ``path`` cannot be read, and ValueError where it holds no such key."""
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
     try:
         key = load_pem_public_key(path.read_bytes())
-    except (OSError, ValueError, UnsupportedAlgorithm) as error:
-        raise UsageError(
-            f"--trust: {path} must be an ed25519 public key as PEM, cannot be read ({error}); take the .pub beside the key that signed"
-        ) from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise ValueError(f"cannot be read ({first_line(error)})") from error
     if not isinstance(key, Ed25519PublicKey):
-        raise UsageError(
-            f"--trust: {path} must be an ed25519 public key as PEM, is another kind; take the .pub beside the key that signed"
-        )
+        raise ValueError("is another kind")
     return key
 
 

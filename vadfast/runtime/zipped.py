@@ -1,13 +1,14 @@
 """``NAME.vad.zip``: a bundle as one file, stored and not compressed, the same bytes as the folder.
 
-The archive says nothing that is believed: names are checked before anything is written, sizes cannot exceed the archive's own
-(nothing is compressed, so nothing can swell), and the unpacked folder is then verified like any other bundle.
+The archive says nothing that is believed: names are checked when it is opened, sizes cannot exceed its own (nothing is compressed, so
+nothing can swell). Whoever opens a bundle reads manifest and signature from it first, and unpacks what the manifest names once that is
+verified (``vadfast.runtime.bundle``).
 """
 
 import errno
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath
 
 from vadfast.atomic import atomic_file
@@ -38,50 +39,77 @@ def pack(folder: Path, archive: Path) -> None:
                     target.write(chunk)
 
 
-def unpack(archive: Path, folder: Path) -> None:
-    """Writes the files of ``archive`` into ``folder``.
+class Archive:
+    """An opened zip file whose list of contents was checked; what it says is believed by nobody before its manifest was verified."""
 
-    Raises:
-        BundleError: it is no zip file, holds a name that leaves the folder, or anything compressed.
-    """
-    try:
-        with _opened(archive) as stored:
-            for record in _checked(archive, stored):
-                target = folder / record.filename
+    def __init__(self, path: Path, stored: zipfile.ZipFile) -> None:
+        """Use ``opened``."""
+        self._path, self._stored = path, stored
+        self._records = {record.filename: record for record in _checked(path, stored)}
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """How many bytes each file has, by its name."""
+        return {name: record.file_size for name, record in self._records.items()}
+
+    def read(self, name: str, max_bytes: int) -> bytes:
+        """Returns the content of one file. Raises BundleError where there is none, or it has more than ``max_bytes``."""
+        record = self._records.get(name)
+        if record is None or record.file_size > max_bytes:
+            raise _refusal(self._path, f"must hold {name}, {max_bytes >> 20} MB at most, does not")
+        with _readable(self._path):
+            return self._stored.read(record)
+
+    def unpack(self, names: Iterable[str], folder: Path) -> None:
+        """Writes the files ``names`` into ``folder``, none larger than ``sizes`` says.
+
+        Raises:
+            BundleError: a name that no file can have, or that is a folder's too; or what lies there is no whole file.
+        """
+        try:
+            for name in names:
+                target = folder / name
                 target.parent.mkdir(parents=True, exist_ok=True)
-                with stored.open(record) as source, target.open("xb") as out:
+                with (
+                    target.open("xb") as out,
+                    _readable(self._path),
+                    self._stored.open(self._records[name]) as source,
+                ):
                     while chunk := source.read(_CHUNK):
                         out.write(chunk)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES):
-            raise
-        # A name for both a file and a folder, or one that no file can have.
-        raise _refusal(
-            archive, f"holds a name that cannot be written ({error.strerror})"
-        ) from error
-
-
-def read_member(archive: Path, name: str, max_bytes: int) -> bytes:
-    """Returns the file ``name`` of ``archive``.
-
-    Raises:
-        BundleError: as ``unpack``, or there is no such file, or it has more than ``max_bytes``.
-    """
-    with _opened(archive) as stored:
-        records = {record.filename: record for record in _checked(archive, stored)}
-        if name not in records or records[name].file_size > max_bytes:
-            raise _refusal(archive, f"must hold {name}, {max_bytes >> 20} MB at most, does not")
-        return stored.read(records[name])
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES):
+                raise
+            raise _refusal(
+                self._path, f"holds a name that cannot be written ({error.strerror})"
+            ) from error
 
 
 @contextmanager
-def _opened(archive: Path) -> Iterator[zipfile.ZipFile]:
+def opened(path: Path) -> Iterator[Archive]:
+    """Opens the zip file at ``path``; nothing is written.
+
+    Raises:
+        BundleError: it is no zip file, or holds a name that leaves a folder, a name twice, anything compressed, or more than its own size.
+    """
+    with ExitStack() as stack:
+        with _readable(path):
+            archive = Archive(path, stack.enter_context(zipfile.ZipFile(path)))
+        yield archive
+
+
+@contextmanager
+def _readable(archive: Path) -> Iterator[None]:
+    """Turns what ``zipfile`` raises into our sentence."""
     try:
-        with zipfile.ZipFile(archive) as stored:
-            yield stored
+        yield
     # RuntimeError: of what a header says is encrypted, though the directory does not.
     except (zipfile.BadZipFile, NotImplementedError, EOFError, ValueError, RuntimeError) as error:
         raise _refusal(archive, f"is not a whole zip file ({error})") from error
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        raise _refusal(archive, "is not a whole zip file (a place before its beginning)") from error
 
 
 def _checked(archive: Path, stored: zipfile.ZipFile) -> list[zipfile.ZipInfo]:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
 from vadfast.compile.distributions import version_of
-from vadfast.runtime.engine import Engine, cpu_features
+from vadfast.compile.instructions import native_instructions
+from vadfast.runtime.engine import COMPILED_WITH, Engine, cpu_features
 
 if TYPE_CHECKING:
     from torch import nn
@@ -137,8 +138,19 @@ def refusal(backend: Backend, precision: Precision) -> str | None:
 
 
 def needs(backend: Backend, precision: Precision) -> tuple[str, ...]:
-    """Returns what the CPU must have, by the names of ``cpu_features``; a GPU computes in all of them."""
-    return () if _is_on_gpu(backend) else _NEEDS.get(precision, ())
+    """Returns what the CPU must have, by the names of ``cpu_features``; a GPU computes in all precisions.
+
+    Code that is compiled here needs all that the compiler found here: a CPU without one of them would end the process.
+    """
+    asked = () if _is_on_gpu(backend) else _NEEDS.get(precision, ())
+    return (*asked, *native_instructions()) if backend.name in COMPILED_WITH else asked
+
+
+def compute_capability(backend: Backend) -> str | None:
+    """Returns that of the GPU that ``backend`` compiles code for; None where it compiles none that a bundle has."""
+    from vadfast.runtime.tensorrt.gpu import gpu_capability
+
+    return gpu_capability() if _is_on_gpu(backend) and backend.name in COMPILED_WITH else None
 
 
 def asked_for(word: str) -> tuple[Precision, ...]:

@@ -130,6 +130,12 @@ class CUDAEngine:
         components, heatmap = (host.numpy().copy() for host in self._results)
         return Outputs(components, heatmap)
 
+    def on_device(self, frames: Any) -> tuple[Any, ...]:
+        """Scores ``frames`` uint8 [batch, T, H, W, 3] that lie on the GPU; the results stay there, and are the next call's memory."""
+        self._frames.copy_(frames)
+        self._graph.replay()
+        return self._outputs
+
     def close(self) -> None:
         """Gives the graph and its memory back."""
         self._graph = self._queue = self._pinned = self._frames = None

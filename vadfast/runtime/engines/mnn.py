@@ -28,6 +28,11 @@ class MNNEngine:
         self._interpreter, self._session = interpreter, session
         self._shape = shape
         self.batch = shape[0]
+        self._frames: Any = _Host(shape, np.uint8)
+        self._results = {
+            name: _Host(interpreter.getSessionOutput(session, name).getShape(), np.float32)
+            for name in _OUTPUTS
+        }
 
     @classmethod
     def load(
@@ -79,22 +84,27 @@ class MNNEngine:
             raise ValueError(
                 f"frames must be uint8 {list(self._shape)}, got {frames.dtype} {list(frames.shape)}"
             )
-        import MNN
-
-        order = MNN.Tensor_DimensionType_Caffe  # the axes as they are, no channels to reorder
-        host = MNN.Tensor(self._shape, MNN.Halide_Type_Uint8, np.ascontiguousarray(frames), order)
-        self._interpreter.getSessionInput(self._session, "frames").copyFrom(host)
+        np.copyto(self._frames.array, frames)
+        self._interpreter.getSessionInput(self._session, "frames").copyFrom(self._frames.tensor)
         self._interpreter.runSession(self._session)
-        results = []
-        for name in _OUTPUTS:
-            output = self._interpreter.getSessionOutput(self._session, name)
-            shape = output.getShape()
-            host = MNN.Tensor(shape, MNN.Halide_Type_Float, np.zeros(shape, np.float32), order)
-            output.copyToHostTensor(host)
-            # The array is a view of memory that goes with ``host``.
-            results.append(np.array(host.getNumpyData(), np.float32).reshape(shape))
-        return Outputs(*results)
+        for name, host in self._results.items():
+            self._interpreter.getSessionOutput(self._session, name).copyToHostTensor(host.tensor)
+        return Outputs(*(host.array.copy() for host in self._results.values()))
 
     def close(self) -> None:
-        """Gives the session back."""
-        self._session = self._interpreter = None
+        """Gives the session and its memory back."""
+        self._session = self._interpreter = self._frames = None
+        self._results = {}
+
+
+class _Host:
+    """Memory that frames are copied from, or results to, made once: ``tensor`` as MNN has it, ``array`` a view of it."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: type[np.uint8] | type[np.float32]) -> None:
+        import MNN
+
+        kind = MNN.Halide_Type_Uint8 if dtype is np.uint8 else MNN.Halide_Type_Float
+        order = MNN.Tensor_DimensionType_Caffe  # the axes as they are, no channels to reorder
+        self.tensor: Any = MNN.Tensor(tuple(shape), kind, np.zeros(shape, dtype), order)
+        # It goes with the tensor, whose memory it is.
+        self.array: npt.NDArray[Any] = self.tensor.getNumpyData().reshape(shape)

@@ -15,7 +15,7 @@ from vadfast.runtime.tensorrt.builder import build
 from vadfast.runtime.tensorrt.cache import EngineCache, fingerprint
 from vadfast.runtime.tensorrt.gpu import Gpu, find_gpu, import_cupy
 from vadfast.runtime.tensorrt.kernels import KernelCache
-from vadfast.runtime.tensorrt.library import Library, Messages, find_library
+from vadfast.runtime.tensorrt.library import Library, Messages, find_library, made
 from vadfast.runtime.tensorrt.session import Session
 
 if TYPE_CHECKING:
@@ -134,6 +134,6 @@ def installed() -> tuple[str, ...]:
 
 
 def _opened(library: Library, messages: Messages, plan: bytes) -> "CudaEngine | None":
-    """Returns None where TensorRT cannot open ``plan``; it raises nothing."""
-    runtime = library.trt.Runtime(messages.logger)
+    """Returns None where TensorRT cannot open ``plan``. Raises BackendError where it cannot open any."""
+    runtime = made(library, messages, "runtime", lambda: library.trt.Runtime(messages.logger))
     return runtime.deserialize_cuda_engine(plan)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from vadfast.errors import BackendError
 from vadfast.progress import Steps, steps
-from vadfast.runtime.tensorrt.library import Library, Messages
+from vadfast.runtime.tensorrt.library import Library, Messages, made
 
 if TYPE_CHECKING:
     from vadfast.runtime.tensorrt.api import Builder, Config, Network, TensorRT
@@ -33,20 +33,17 @@ def build(library: Library, model: Path, *, batch: int, timings: bytes = b"") ->
         BackendError: TensorRT cannot read the file, or cannot build what it says.
     """
     trt, messages = library.trt, Messages(library)
-    # Its constructors raise TypeError where the library gives nothing: no driver, no memory, another version.
-    try:
-        builder = trt.Builder(messages.logger)
-    except (TypeError, RuntimeError) as error:
-        raise BackendError(f"{library.name} does not start: {messages.reason()}") from error
-    network = builder.create_network(_strongly_typed(trt))
-    parser = trt.OnnxParser(network, messages.logger)
+    builder = made(library, messages, "builder", lambda: trt.Builder(messages.logger))
+    flags = _strongly_typed(trt)
+    network = made(library, messages, "network", lambda: builder.create_network(flags))
+    parser = made(library, messages, "parser", lambda: trt.OnnxParser(network, messages.logger))
     if not parser.parse_from_file(str(model)):
         said = "; ".join(parser.get_error(i).desc() for i in range(parser.num_errors))
         raise BackendError(
             f"{library.name} cannot read {model}: {said or messages.reason()}; compile the run again"
         )
     _pin_batch(network, model, batch)
-    config = builder.create_builder_config()
+    config = made(library, messages, "configuration", builder.create_builder_config)
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, WORKSPACE_BYTES)
     # TF32 is float32's range with float16's mantissa: what is called fp32 must be that.
     config.clear_flag(trt.BuilderFlag.TF32)

@@ -8,6 +8,7 @@ from typing import Any
 from vadfast.errors import BackendError, first_line
 
 _OUT_OF_MEMORY = 2  # cudaErrorMemoryAllocation
+_CAPABILITY = (75, 76)  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, _MINOR
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,19 @@ def gpu_name() -> str | None:
     if driver.cuDeviceGet(ctypes.byref(device), 0):
         return None
     return None if driver.cuDeviceGetName(name, len(name), device) else name.value.decode()
+
+
+def gpu_capability() -> str | None:
+    """Returns the GPU's compute capability ("9.0"), or None where the driver tells none. Needs no CuPy."""
+    if driver_refusal() is not None:
+        return None
+    driver, device, numbers = _driver(), ctypes.c_int(), (ctypes.c_int(), ctypes.c_int())
+    if driver.cuDeviceGet(ctypes.byref(device), 0):
+        return None
+    for attribute, number in zip(_CAPABILITY, numbers, strict=True):
+        if driver.cuDeviceGetAttribute(ctypes.byref(number), attribute, device):
+            return None
+    return ".".join(str(number.value) for number in numbers)
 
 
 def import_cupy() -> Any:

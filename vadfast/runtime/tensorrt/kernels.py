@@ -8,6 +8,8 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vadfast.errors import BackendError
+from vadfast.runtime.tensorrt.library import Library, Messages, made
 from vadfast.runtime.tensorrt.private_file import read_private, write_private
 
 if TYPE_CHECKING:
@@ -31,18 +33,28 @@ class KernelCache:
         self._config: RuntimeConfig | None = None  # the context needs it
         self._cache: RuntimeCache | None = None
 
-    def context(self, engine: "RtxEngine") -> "Context | None":
-        """Returns an execution context of ``engine`` that takes kernels from here, and puts new ones here; None as TensorRT does."""
-        self._config = engine.create_runtime_config()
-        self._cache = self._config.create_runtime_cache()
+    def context(
+        self, engine: "RtxEngine", library: Library, messages: Messages
+    ) -> "Context | None":
+        """Returns an execution context of ``engine`` that takes kernels from here, and puts new ones here; None as TensorRT does.
+
+        Raises:
+            BackendError: TensorRT-RTX has nowhere to put them.
+        """
+        config = made(library, messages, "configuration", engine.create_runtime_config)
+        self._config = config
+        self._cache = made(library, messages, "cache of kernels", config.create_runtime_cache)
         self._given = self._read()
         if self._given and not self._cache.deserialize(self._given):
             log.info(
                 "tensorrt: %s is of another GPU, driver or version, compiling again", self._file
             )
             self._given = b""
-        self._config.set_runtime_cache(self._cache)
-        return engine.create_execution_context(self._config)
+        if not config.set_runtime_cache(self._cache):
+            raise BackendError(
+                f"{library.name} does not take its cache of kernels: {messages.reason()}; take another --backend"
+            )
+        return engine.create_execution_context(config)
 
     def keep(self) -> None:
         """Writes what there is since ``context``, if it is more; where it cannot, says so, and the next start compiles again."""

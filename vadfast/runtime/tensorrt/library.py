@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from vadfast.errors import BackendError, first_line
 
@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 
 # The second of each is what the first imports, and is all that is there after an installation without NVIDIA's meta package.
 MODULES = ("tensorrt", "tensorrt_bindings", "tensorrt_rtx", "tensorrt_rtx_bindings")
+T = TypeVar("T")
 INSTALL = "pip install 'vadfast[tensorrt]', or see docs/tensorrt.md"
 
 
@@ -69,9 +70,9 @@ class Messages:
         self._errors: deque[str] = deque(maxlen=8)
         self.logger = _logger(library.trt, self._take)
 
-    def reason(self) -> str:
-        """Returns the first error since the last call, and forgets them."""
-        first = self._errors[0] if self._errors else "no reason given"
+    def reason(self, otherwise: str = "no reason given") -> str:
+        """Returns the first error since the last call, or ``otherwise``, and forgets them."""
+        first = self._errors[0] if self._errors else otherwise
         self._errors.clear()
         return first
 
@@ -80,6 +81,27 @@ class Messages:
             self._errors.append(message.strip().partition("\n")[0])
         if severity <= 3:  # WARNING, INFO; VERBOSE is thousands of lines
             log.debug("tensorrt: %s", message)
+
+
+def made(library: Library, messages: Messages, what: str, make: Callable[[], T | None]) -> T:
+    """Returns what ``make`` gives, which is TensorRT's ``what``.
+
+    Where there is nothing to give (no driver, no memory, a library of another version), constructors raise TypeError and methods return None.
+
+    Raises:
+        BackendError: it gives nothing, with the reason that TensorRT told.
+    """
+    fault: Exception | None = None
+    try:
+        found = make()
+    except (TypeError, RuntimeError) as error:
+        fault, found = error, None
+    if found is None:
+        said = messages.reason(first_line(fault) if fault else "no reason given")
+        raise BackendError(
+            f"{library.name} does not start, it gives no {what}: {said}; check the driver with nvidia-smi, or take another --backend"
+        ) from fault
+    return found
 
 
 def _logger(trt: "TensorRT", take: Callable[[int, str], None]) -> Any:

@@ -62,7 +62,7 @@ class Session:
             self._context = (
                 engine.create_execution_context()
                 if kernels is None
-                else kernels.context(cast("RtxEngine", engine))
+                else kernels.context(cast("RtxEngine", engine), library, messages)
             )
             if self._context is None:
                 raise BackendError(
@@ -71,7 +71,10 @@ class Session:
             self._buffers: dict[str, Buffer] = {}
             for name, shape in shapes.items():
                 buffer = Buffer(self._cupy, shape, np.uint8 if name == _FRAMES else np.float32)
-                self._context.set_tensor_address(name, buffer.device.ptr)
+                if not self._context.set_tensor_address(name, buffer.device.ptr):
+                    raise BackendError(
+                        f"{library.name} does not take the memory for {name} {list(shape)}: {messages.reason()}; take another --backend"
+                    )
                 self._buffers[name] = buffer
             self._buffers[_FRAMES].host.fill(0)
             # TensorRT loads its kernels in the first execution, which no graph may hold.
